@@ -1,0 +1,193 @@
+//! Copy on write for state tables: changed rows go into new copies of the few files they fall into.
+//!
+//! Files of a state table do not overlap. Changes are dealt out to the files by key range; what falls between two files
+//! goes to a neighbour that is not full, else into a file of its own. Should another tool have written files that do
+//! overlap, those are rewritten together and come out in order.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array as _, RecordBatch, UInt64Array};
+use arrow_select::concat::concat_batches;
+use arrow_select::interleave::interleave_record_batch;
+use arrow_select::take::take_record_batch;
+use futures::TryStreamExt as _;
+use runlake_types::{ColumnKind, Key, KeyBuilder, Record, TableId, batch_from_records};
+
+use crate::error::Told as _;
+use crate::file::{DataFile, KeyRange, Written};
+use crate::read::{self, Want};
+use crate::snapshot::Snapshot;
+use crate::write::write_files;
+use crate::{Error, LakeSettings};
+
+/// A key set or deleted.
+pub(crate) type Change = (Key, Option<Arc<Record>>);
+
+/// Writes the files that hold the rows of `base` with `changes` applied, and says which files they replace.
+pub(crate) async fn rewrite(
+    base: &Snapshot,
+    settings: &LakeSettings,
+    changes: &[Change],
+) -> Result<(Vec<Written>, Vec<Arc<DataFile>>), Error> {
+    let mut adds = Vec::new();
+    let mut removes = Vec::new();
+    // One group after the other: only its rows are in memory.
+    for group in deal(base, settings.state_target_bytes, changes) {
+        let old = read_all(base, &group.files).await?;
+        let changed: Vec<Change> = group.changes.iter().map(|at| changes[*at].clone()).collect();
+        let table = base.table();
+        let merged = tokio::task::spawn_blocking(move || merged(table, old, &changed)).await.told(table, "merge rows")??;
+        if merged.num_rows() > 0 {
+            adds.extend(write_files(base.shared(), settings, std::iter::once(Ok(merged))).await?);
+        }
+        removes.extend(group.files);
+    }
+    Ok((adds, removes))
+}
+
+/// Files to rewrite together, and the changes (by position) that go into them, in key order.
+#[derive(Debug, Default)]
+struct Group {
+    files: Vec<Arc<DataFile>>,
+    changes: Vec<usize>,
+}
+
+fn deal(base: &Snapshot, target_bytes: u64, changes: &[Change]) -> Vec<Group> {
+    let clusters = clusters(base.files());
+    // Groups at even places are new files between clusters, those at odd places the clusters themselves.
+    let mut groups: Vec<Group> = (0..=2 * clusters.len()).map(|_| Group::default()).collect();
+    let has_room = |cluster: usize| clusters[cluster].files.iter().map(|file| file.size()).sum::<u64>() < target_bytes;
+    for (at, (key, row)) in changes.iter().enumerate() {
+        let next = clusters.partition_point(|cluster| cluster.range.is_before(key));
+        let is_inside = clusters.get(next).is_some_and(|cluster| !cluster.range.is_after(key));
+        let place = match next {
+            _ if is_inside => 2 * next + 1,
+            _ if row.is_none() => continue,
+            1.. if has_room(next - 1) => 2 * (next - 1) + 1,
+            _ if next < clusters.len() && has_room(next) => 2 * next + 1,
+            _ => 2 * next,
+        };
+        groups[place].changes.push(at);
+    }
+    for (cluster, group) in clusters.into_iter().zip(groups.iter_mut().skip(1).step_by(2)) {
+        group.files = cluster.files;
+    }
+    groups.into_iter().filter(|group| !group.changes.is_empty()).collect()
+}
+
+/// Files whose ranges overlap; normally each file is alone.
+#[derive(Debug)]
+struct Cluster {
+    range: KeyRange,
+    files: Vec<Arc<DataFile>>,
+}
+
+fn clusters(files: &[Arc<DataFile>]) -> Vec<Cluster> {
+    let mut clusters: Vec<Cluster> = Vec::with_capacity(files.len());
+    for file in files {
+        match clusters.last_mut() {
+            Some(last) if last.range.overlaps(file.range()) => {
+                last.range = last.range.joined(file.range());
+                last.files.push(Arc::clone(file));
+            }
+            _ => clusters.push(Cluster { range: file.range().clone(), files: vec![Arc::clone(file)] }),
+        }
+    }
+    clusters
+}
+
+/// The rows of `files`, in key order.
+pub(crate) async fn read_all(base: &Snapshot, files: &[Arc<DataFile>]) -> Result<RecordBatch, Error> {
+    let table = base.table();
+    let mut batches = Vec::new();
+    for file in files {
+        let rows = read::rows(base.shared(), file, None, &Want::default()).await?;
+        batches.extend(rows.try_collect::<Vec<_>>().await?);
+    }
+    let rows = concat_batches(&table.schema(), &batches).told(table, "read rows")?;
+    let in_order = files.iter().all(|file| file.is_sorted())
+        && files.windows(2).all(|pair| !pair[0].range().overlaps(pair[1].range()));
+    if in_order { Ok(rows) } else { sorted(table, &rows) }
+}
+
+fn sorted(table: TableId, rows: &RecordBatch) -> Result<RecordBatch, Error> {
+    let keys = RowKeys::of(table, rows);
+    let mut order: Vec<(Key, u64)> = (0..rows.num_rows()).map(|row| (keys.at(row), row as u64)).collect();
+    order.sort();
+    let order = UInt64Array::from_iter_values(order.into_iter().map(|(_, row)| row));
+    take_record_batch(rows, &order).told(table, "sort rows")
+}
+
+/// `old` (in key order) with `changes` applied.
+#[allow(clippy::needless_pass_by_value, reason = "moves to the blocking thread with its batch")]
+fn merged(table: TableId, old: RecordBatch, changes: &[Change]) -> Result<RecordBatch, Error> {
+    let new = batch_from_records(table, changes.iter().filter_map(|(_, row)| row.as_deref()))?;
+    let keys = RowKeys::of(table, &old);
+    let mut rows = Vec::with_capacity(old.num_rows() + new.num_rows());
+    let (mut from, mut put) = (0, 0);
+    for (key, row) in changes {
+        let until = keys.first_not_before(from, key);
+        rows.extend((from..until).map(|row| (0, row)));
+        from = until + usize::from(until < old.num_rows() && keys.at(until) == *key);
+        if row.is_some() {
+            rows.push((1, put));
+            put += 1;
+        }
+    }
+    rows.extend((from..old.num_rows()).map(|row| (0, row)));
+    if rows.is_empty() {
+        return Ok(RecordBatch::new_empty(table.schema()));
+    }
+    interleave_record_batch(&[&old, &new], &rows).told(table, "merge rows")
+}
+
+/// The keys of the rows of a batch.
+#[derive(Debug)]
+struct RowKeys<'a> {
+    table: TableId,
+    rows: &'a RecordBatch,
+}
+
+impl<'a> RowKeys<'a> {
+    fn of(table: TableId, rows: &'a RecordBatch) -> Self {
+        Self { table, rows }
+    }
+
+    fn at(&self, row: usize) -> Key {
+        let columns = &self.table.columns()[..self.table.key_len()];
+        let key = columns.iter().zip(self.rows.columns()).fold(KeyBuilder::default(), |key, (column, array)| {
+            match column.kind {
+                ColumnKind::Text if array.is_null(row) => key.text(""),
+                ColumnKind::Text => key.text(array.as_string::<i32>().value(row)),
+                ColumnKind::Time => key.int(array.as_primitive::<TimestampMicrosecondType>().value(row)),
+                _ => key.int(array.as_primitive::<Int64Type>().value(row)),
+            }
+        });
+        key.build()
+    }
+
+    /// The first row at or after `from` whose key is not before `key`. Gallops: cheap for neighbours and for leaps.
+    fn first_not_before(&self, from: usize, key: &Key) -> usize {
+        let end = self.rows.num_rows();
+        let (mut low, mut step) = (from, 1);
+        while low < end && self.at((low + step - 1).min(end - 1)) < *key {
+            low = (low + step).min(end);
+            step *= 2;
+        }
+        let mut high = (low + step - 1).min(end);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.at(middle) < *key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
+#[cfg(test)]
+mod tests;
