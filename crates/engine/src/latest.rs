@@ -1,0 +1,94 @@
+//! `latest_metrics`: state derived from the facts.
+//!
+//! The table holds the aggregate of all flushed points of a series, a memtable the aggregate of its own points. Both merge
+//! exactly where they share no point, which their ranges of (step, timestamp) tell in nearly every case. Where ranges
+//! overlap (a batch sent twice, points out of order) the history decides: it is read and folded anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use runlake_types::rows::LatestMetric;
+use runlake_types::{ExperimentId, MetricAggregate, Point, RunId, Timestamp};
+
+use crate::{Result, View};
+
+/// What the points of one metric add up to, as far as it is known without its history.
+#[derive(Debug, Clone)]
+pub(crate) struct Merged {
+    pub(crate) experiment_id: ExperimentId,
+    pub(crate) aggregate: MetricAggregate,
+    /// Parts may share points, so count and sum are only bounds.
+    pub(crate) inexact: bool,
+}
+
+impl Merged {
+    pub(crate) fn new(experiment_id: ExperimentId, aggregate: MetricAggregate) -> Self {
+        Self { experiment_id, aggregate, inexact: false }
+    }
+
+    pub(crate) fn add(&mut self, aggregate: &MetricAggregate) {
+        self.inexact |= self.aggregate.may_share_points(aggregate);
+        self.aggregate = self.aggregate.merged(aggregate);
+    }
+}
+
+pub(crate) async fn of_run(view: &View, run_id: &RunId) -> Result<Vec<LatestMetric>> {
+    let flushed = view.of_run::<LatestMetric>(run_id).await?;
+    let mut metrics: BTreeMap<Arc<str>, Merged> = flushed
+        .into_iter()
+        .map(|row| (row.key.as_str().into(), Merged::new(row.experiment_id, aggregate_of(&row))))
+        .collect();
+    for (id, rows) in view.series_of_run(run_id) {
+        match metrics.get_mut(&id.key) {
+            Some(merged) => merged.add(rows.aggregate()),
+            None => {
+                metrics.insert(Arc::clone(&id.key), Merged::new(rows.experiment_id(), *rows.aggregate()));
+            }
+        }
+    }
+    let mut latest = Vec::with_capacity(metrics.len());
+    for (key, merged) in metrics {
+        latest.push(exact(view, run_id, &key, merged).await?);
+    }
+    Ok(latest)
+}
+
+/// The row of a metric, from its history where the parts may share points.
+pub(crate) async fn exact(view: &View, run_id: &RunId, key: &str, merged: Merged) -> Result<LatestMetric> {
+    let aggregate = if merged.inexact {
+        MetricAggregate::of_all(view.history(run_id, key).await?).unwrap_or(merged.aggregate)
+    } else {
+        merged.aggregate
+    };
+    Ok(row_of(run_id, key, merged.experiment_id, &aggregate))
+}
+
+fn row_of(run_id: &RunId, key: &str, experiment_id: ExperimentId, aggregate: &MetricAggregate) -> LatestMetric {
+    LatestMetric {
+        run_id: run_id.clone(),
+        key: key.to_owned(),
+        experiment_id,
+        step: aggregate.last.step,
+        timestamp: aggregate.last.timestamp,
+        value: aggregate.last.value,
+        min: aggregate.min.map(|(value, _)| value),
+        min_step: aggregate.min.map(|(_, step)| step),
+        max: aggregate.max.map(|(value, _)| value),
+        max_step: aggregate.max.map(|(_, step)| step),
+        sum: aggregate.sum,
+        count: i64::try_from(aggregate.count).unwrap_or(i64::MAX),
+    }
+}
+
+/// The aggregate a row stands for. Where its first point was is not stored, so it may overlap whatever comes before its
+/// last one.
+pub(crate) fn aggregate_of(row: &LatestMetric) -> MetricAggregate {
+    MetricAggregate {
+        last: Point { step: row.step, timestamp: row.timestamp, value: row.value },
+        first: (i64::MIN, Timestamp::from_micros(i64::MIN)),
+        min: row.min.zip(row.min_step),
+        max: row.max.zip(row.max_step),
+        sum: row.sum,
+        count: u64::try_from(row.count).unwrap_or(0),
+    }
+}

@@ -1,0 +1,183 @@
+//! State of runs that are being written, for checks before a write.
+//!
+//! A service locks the entry of a run, checks its write against the state, submits it and notes the change, and waits for
+//! the acknowledgement without the lock. So the state may hold writes that are not durable yet: it serves checks only;
+//! answers come from a [`View`](crate::View). An entry stays as long as a write of it is under way; the others are kept
+//! up to a bound and loaded again when needed.
+
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+use runlake_types::rows::{Param, Row as _, Run, Tag};
+use runlake_types::{KeyBuilder, RunId, WriteBatch};
+use rustc_hash::FxHashMap;
+
+use crate::engine::Inner;
+use crate::writer::{Ticket, Writer};
+use crate::{Error, Result, View};
+
+const SHARDS: usize = 16;
+/// Entries of a shard before idle ones are dropped.
+const SHARD_ENTRIES: usize = 2048;
+
+/// What a write to a run is checked against.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunState {
+    /// The run.
+    pub run: Run,
+    /// Its params.
+    pub params: BTreeMap<String, String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A run's state behind its lock.
+#[derive(Debug)]
+pub struct RunEntry {
+    state: Mutex<Slot>,
+    used: AtomicBool,
+    writer: Option<Arc<Writer>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    state: RunState,
+    /// Number of the last submit that concerned this run.
+    submitted: u64,
+}
+
+impl RunEntry {
+    /// Locks the run. Not to be held across an await.
+    pub fn lock(&self) -> RunGuard<'_> {
+        self.used.store(true, Ordering::Relaxed);
+        RunGuard { slot: self.state.lock(), writer: self.writer.as_ref() }
+    }
+
+    fn is_idle(&self) -> bool {
+        match (self.state.try_lock(), &self.writer) {
+            (Some(slot), Some(writer)) => writer.is_applied(slot.submitted),
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+}
+
+/// A locked run.
+#[derive(Debug)]
+pub struct RunGuard<'a> {
+    slot: MutexGuard<'a, Slot>,
+    writer: Option<&'a Arc<Writer>>,
+}
+
+impl RunGuard<'_> {
+    /// Queues a write that concerns this run. The caller then notes the change in the state.
+    pub fn submit(&mut self, batch: WriteBatch) -> Result<Ticket> {
+        let ticket = self.writer.ok_or(Error::ReadOnly)?.submit(batch)?;
+        self.slot.submitted = ticket.number();
+        Ok(ticket)
+    }
+
+    /// Notes that a write submitted elsewhere (many runs in one write) concerns this run.
+    pub fn joined(&mut self, ticket: &Ticket) {
+        self.slot.submitted = self.slot.submitted.max(ticket.number());
+    }
+}
+
+impl Deref for RunGuard<'_> {
+    type Target = RunState;
+
+    fn deref(&self) -> &RunState {
+        &self.slot.state
+    }
+}
+
+impl DerefMut for RunGuard<'_> {
+    fn deref_mut(&mut self) -> &mut RunState {
+        &mut self.slot.state
+    }
+}
+
+/// The states of the runs that are being written.
+#[derive(Debug)]
+pub struct RunStates {
+    shards: Vec<Mutex<FxHashMap<RunId, Arc<RunEntry>>>>,
+    inner: Weak<Inner>,
+}
+
+impl RunStates {
+    pub(crate) fn new(inner: Weak<Inner>) -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), inner }
+    }
+
+    /// The entry of a run, loaded if need be; `None` when there is no such run.
+    pub async fn get(&self, run_id: &RunId) -> Result<Option<Arc<RunEntry>>> {
+        if let Some(entry) = self.shard(run_id).lock().get(run_id) {
+            return Ok(Some(Arc::clone(entry)));
+        }
+        let inner = self.inner.upgrade().ok_or_else(|| Error::Stopped("it was closed".into()))?;
+        let Some(state) = load(&inner.state.view(), run_id).await? else {
+            return Ok(None);
+        };
+        // Somebody else may have loaded it meanwhile, and written to it: theirs stays.
+        Ok(Some(self.enter(state)))
+    }
+
+    /// Enters a run that was just made. An entry that is there already stays.
+    pub fn insert(&self, state: RunState) -> Arc<RunEntry> {
+        self.enter(state)
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn enter(&self, state: RunState) -> Arc<RunEntry> {
+        let run_id = state.run.run_id.clone();
+        let mut shard = self.shard(&run_id).lock();
+        if shard.len() >= SHARD_ENTRIES {
+            evict(&mut shard);
+        }
+        let entry = shard.entry(run_id).or_insert_with(|| {
+            Arc::new(RunEntry {
+                state: Mutex::new(Slot { state, submitted: 0 }),
+                used: AtomicBool::new(true),
+                writer: self.inner.upgrade().and_then(|inner| inner.writer().cloned()),
+            })
+        });
+        Arc::clone(entry)
+    }
+
+    fn shard(&self, run_id: &RunId) -> &Mutex<FxHashMap<RunId, Arc<RunEntry>>> {
+        use std::hash::BuildHasher as _;
+        let hash = rustc_hash::FxBuildHasher.hash_one(run_id);
+        &self.shards[usize::try_from(hash >> 56).unwrap_or(0) % SHARDS]
+    }
+}
+
+/// Drops entries nobody holds, nobody writes to and nobody used since the last time.
+fn evict(shard: &mut FxHashMap<RunId, Arc<RunEntry>>) {
+    shard.retain(|_, entry| {
+        let recently = entry.used.swap(false, Ordering::Relaxed);
+        recently || Arc::strong_count(entry) > 1 || !entry.is_idle()
+    });
+}
+
+async fn load(view: &View, run_id: &RunId) -> Result<Option<RunState>> {
+    let key = KeyBuilder::default().text(run_id.as_str()).build();
+    let Some(run) = view.get::<Run>(&key).await? else {
+        return Ok(None);
+    };
+    debug_assert_eq!(run.key(), key);
+    let params = view.scan::<Param>(&key).await?.into_iter().map(|param| (param.key, param.value)).collect();
+    let tags = view.scan::<Tag>(&key).await?.into_iter().map(|tag| (tag.key, tag.value)).collect();
+    Ok(Some(RunState { run, params, tags }))
+}
