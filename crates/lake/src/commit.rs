@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use deltalake_core::DeltaTable;
 use deltalake_core::errors::DeltaTableError;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TableReference, TransactionError};
 use deltalake_core::kernel::{Action, Transaction};
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::table::state::DeltaTableState;
-use deltalake_core::DeltaTable;
 use runlake_types::{Seq, TableId};
 
 use crate::error::Told as _;
@@ -60,7 +60,7 @@ pub(crate) struct Committer {
 impl Committer {
     /// Reads the table's newest version; none there is an empty one.
     pub(crate) async fn open(files: Files, app_id: String, settings: LakeSettings) -> Result<Self, Error> {
-        let log = delta::log_store(&files.objects, &files.root);
+        let log = delta::log_store(&files.log_objects, &files.root);
         let newest = Arc::new(Snapshot::empty(files.clone()));
         let delta = DeltaTable::new(Arc::clone(&log));
         let mut committer = Self { files, app_id, settings, log, delta, newest };
@@ -92,7 +92,7 @@ impl Committer {
         }
         if self.delta.state.is_none() {
             match self.delta.load().await {
-                Err(DeltaTableError::NotATable(_)) => return Ok(&self.newest),
+                Err(DeltaTableError::NotATable(_)) if self.newest.version().is_none() => return Ok(&self.newest),
                 other => other.told(table, "read the Delta log")?,
             }
         }
@@ -110,6 +110,11 @@ impl Committer {
     pub(crate) async fn commit(&mut self, plan: &Plan) -> Result<Outcome, Error> {
         let table = self.table();
         for attempt in 0..ATTEMPTS {
+            if self.delta.state.is_none() && self.newest.version().is_some() {
+                // An earlier look failed half way. Without this the table would be created anew, over a log that was
+                // cleaned up.
+                self.refresh().await?;
+            }
             self.check_watermark(plan).await?;
             if !plan.removes.iter().all(|file| self.newest.is_live(file)) {
                 return Ok(Outcome::Stale);
@@ -162,7 +167,8 @@ impl Committer {
             .with_cleanup_expired_logs(Some(false));
         if let Some(mark) = plan.mark {
             let now = self.settings.clock.now().millis();
-            let transaction = Transaction::new_with_last_update(&self.app_id, version_of(table, mark.reached)?, Some(now));
+            let transaction =
+                Transaction::new_with_last_update(&self.app_id, version_of(table, mark.reached)?, Some(now));
             properties = properties.with_application_transaction(transaction);
         }
         let state = self.delta.state.as_ref().map(|state| state as &dyn TableReference);
@@ -187,18 +193,17 @@ impl Committer {
             CommitKind::Merge => DeltaOperation::Update { predicate: None },
             CommitKind::Compact => DeltaOperation::Optimize { predicate: None, target_size: self.target_size() },
         };
-        match &self.delta.state {
-            Some(state) => actions.extend(delta::evolved(table, state)?.map(Action::Metadata)),
-            None => {
-                let (protocol, metadata) = delta::create(table, &self.settings)?;
-                operation = DeltaOperation::Create {
-                    mode: SaveMode::Append,
-                    location: self.log.root_url().clone(),
-                    protocol: protocol.clone(),
-                    metadata: metadata.clone(),
-                };
-                actions.extend([Action::Protocol(protocol), Action::Metadata(metadata)]);
-            }
+        if let Some(state) = &self.delta.state {
+            actions.extend(delta::evolved(table, state)?.map(Action::Metadata));
+        } else {
+            let (protocol, metadata) = delta::create(table, &self.settings)?;
+            operation = DeltaOperation::Create {
+                mode: SaveMode::Append,
+                location: self.log.root_url().clone(),
+                protocol: protocol.clone(),
+                metadata: metadata.clone(),
+            };
+            actions.extend([Action::Protocol(protocol), Action::Metadata(metadata)]);
         }
         actions.extend(plan.removes.iter().map(|file| Action::Remove(file.remove(now, data_change))));
         actions.extend(plan.adds.iter().map(|file| Action::Add(DataFile::add_of(table, file, data_change))));

@@ -18,6 +18,8 @@ mod sorted;
 const FIRST_CLASS_BYTES: u64 = 256 << 10;
 /// How many times larger the files of the next class are.
 const CLASS_FACTOR: u64 = 8;
+/// Largest file that is sorted in memory.
+const SORTED_IN_MEMORY_BYTES: u64 = 16 << 20;
 /// Merged batches on their way to the encoder.
 const BATCHES_IN_FLIGHT: usize = 2;
 
@@ -117,7 +119,7 @@ impl Table {
 }
 
 fn choose_facts(files: &[Arc<DataFile>], target: u64, policy: &CompactPolicy) -> Vec<Arc<DataFile>> {
-    let small = || files.iter().filter(|file| file.is_sorted() && file.size() < target / 2);
+    let small = || files.iter().filter(|file| file.size() < target / 2 && can_be_merged(file));
     let class_of = |file: &DataFile| if policy.across_classes { 0 } else { size_class(file.size()) };
     let mut classes: Vec<u32> = small().map(|file| class_of(file)).collect();
     classes.sort_unstable();
@@ -136,6 +138,11 @@ fn choose_facts(files: &[Arc<DataFile>], target: u64, policy: &CompactPolicy) ->
         }
     }
     Vec::new()
+}
+
+/// Another tool's file has to be sorted first, which is done in memory.
+fn can_be_merged(file: &DataFile) -> bool {
+    file.is_sorted() || file.size() <= SORTED_IN_MEMORY_BYTES
 }
 
 fn size_class(bytes: u64) -> u32 {

@@ -104,7 +104,8 @@ fn same_type(found: &DataType, wanted: &DataType) -> bool {
 }
 
 fn schema(table: TableId) -> Result<StructType, Error> {
-    let fields = table.columns().iter().map(|column| StructField::new(column.name, data_type(column.kind), column.nullable));
+    let fields =
+        table.columns().iter().map(|column| StructField::new(column.name, data_type(column.kind), column.nullable));
     StructType::try_new(fields).map_err(DeltaTableError::from).told(table, "describe the schema")
 }
 

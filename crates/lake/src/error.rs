@@ -21,7 +21,9 @@ pub enum Error {
         found: Seq,
     },
     /// Other processes kept committing to the table.
-    #[error("table {table}: {attempts} commits in a row were overtaken by another writer; stop other tools that rewrite it")]
+    #[error(
+        "table {table}: {attempts} commits in a row were overtaken by another writer; stop other tools that rewrite it"
+    )]
     Contended {
         /// The table.
         table: TableId,
@@ -105,7 +107,7 @@ impl Error {
             Self::Contended { .. } => ErrorKind::Unavailable,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Invalid { .. } | Self::Schema(_) => ErrorKind::Invalid,
-            Self::Store { source, .. } => runlake_storage::kind_of(source),
+            Self::Store { source, .. } => kind_of_store(source),
             Self::Delta { source, .. } => kind_of_delta(source),
             Self::Parquet { source, .. } => match source.as_ref() {
                 ParquetError::External(_) => ErrorKind::Unavailable,
@@ -116,10 +118,19 @@ impl Error {
     }
 }
 
+fn kind_of_store(error: &object_store::Error) -> ErrorKind {
+    match runlake_storage::kind_of(error) {
+        // The log names the object: nobody asked for something that does not exist.
+        ErrorKind::NotFound => ErrorKind::Corrupt,
+        other => other,
+    }
+}
+
 fn kind_of_delta(error: &DeltaTableError) -> ErrorKind {
     match error {
         DeltaTableError::InvalidJsonLog { .. } | DeltaTableError::Parquet { .. } => ErrorKind::Corrupt,
-        DeltaTableError::ObjectStore { source } => runlake_storage::kind_of(source),
+        DeltaTableError::ObjectStore { source } => kind_of_store(source),
+        DeltaTableError::KernelError(error) if error.to_string().starts_with("Unsupported") => ErrorKind::Unsupported,
         _ => ErrorKind::Unavailable,
     }
 }

@@ -91,7 +91,8 @@ impl DataFile {
         let stats: Value = add.stats.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
         let tags = add.tags.unwrap_or_default();
         let tag = |name: &str| tags.get(name).and_then(Option::as_deref);
-        let bounds: Vec<_> = key_columns(table).take(BOUND_COLUMNS).map(|(name, kind)| bound(&stats, name, kind)).collect();
+        let bounds: Vec<_> =
+            key_columns(table).take(BOUND_COLUMNS).map(|(name, kind)| bound(&stats, name, kind)).collect();
         let exact = tag(TAG_FIRST).zip(tag(TAG_LAST)).and_then(|(first, last)| {
             Some(KeyRange { first: Some(key_from_tag(first)?), last: Some(key_from_tag(last)?) })
         });
@@ -129,12 +130,11 @@ impl DataFile {
         }
         let nulls: Map<_, _> = min.keys().map(|name| (name.clone(), json!(0))).collect();
         let stats = json!({"numRecords": written.rows, "minValues": min, "maxValues": max, "nullCount": nulls});
-        let tag = |cells: &[Cell]| Some(Value::from_iter(cells.iter().map(json_of)).to_string());
+        let tag = |cells: &[Cell]| Some(cells.iter().map(json_of).collect::<Value>().to_string());
         let tags = match table.kind() {
-            TableKind::State => HashMap::from([
-                (TAG_FIRST.to_owned(), tag(&written.first)),
-                (TAG_LAST.to_owned(), tag(&written.last)),
-            ]),
+            TableKind::State => {
+                HashMap::from([(TAG_FIRST.to_owned(), tag(&written.first)), (TAG_LAST.to_owned(), tag(&written.last))])
+            }
             TableKind::Facts => HashMap::from([(TAG_SORTED.to_owned(), Some("true".to_owned()))]),
         };
         Add {
@@ -184,8 +184,10 @@ impl KeyRange {
 
     /// Whether some key that starts with `prefix` may be in the range.
     pub(crate) fn may_hold(&self, prefix: &Key) -> bool {
-        let ends_before =
-            self.last.as_ref().is_some_and(|last| last < prefix && !prefix.starts_with(last) && !last.starts_with(prefix));
+        let ends_before = self
+            .last
+            .as_ref()
+            .is_some_and(|last| last < prefix && !prefix.starts_with(last) && !last.starts_with(prefix));
         !ends_before && !self.is_after(prefix)
     }
 

@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 use runlake_storage::Store;
 use runlake_types::TableId;
 
-use crate::read::FooterCache;
+use crate::table::Shared;
 use crate::{Error, LakeSettings, Table};
 
 /// The tables of one lake, sharing a cache of file footers. Cloning is cheap.
@@ -18,14 +18,15 @@ pub struct Lake {
 impl Lake {
     /// Opens every table of the lake in `store`, all at the same time. Nothing is written.
     pub async fn open(store: &Store, lake_id: &str, settings: &LakeSettings) -> Result<Self, Error> {
-        let footers = Arc::new(FooterCache::new(settings.footer_cache_bytes));
-        let opening = TableId::ALL
-            .iter()
-            .map(|table| Table::open_with(store, *table, lake_id, settings, Arc::clone(&footers)));
+        let shared = Shared::new(store, settings);
+        let opening = TableId::ALL.iter().map(|table| Table::open_with(store, *table, lake_id, settings, &shared));
         Ok(Self { tables: try_join_all(opening).await?.into() })
     }
 
     /// One of the tables.
+    ///
+    /// # Panics
+    /// Never: every table was opened.
     pub fn table(&self, table: TableId) -> &Table {
         self.tables.iter().find(|opened| opened.id() == table).expect("every table was opened")
     }

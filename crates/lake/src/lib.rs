@@ -28,6 +28,7 @@ mod delta;
 mod error;
 mod file;
 mod lake;
+mod log_reads;
 mod maintain;
 mod merge;
 mod read;

@@ -55,7 +55,9 @@ impl Table {
         let Some(newest) = self.snapshot().version() else { return Ok(0) };
         let committer = self.committer().lock().await;
         let cutoff = self.millis_ago(self.settings().log_retention);
-        cleanup_expired_logs_for(newest, committer.log().as_ref(), cutoff, None).await.told(self.id(), "clean up the log")
+        cleanup_expired_logs_for(newest, committer.log().as_ref(), cutoff, None)
+            .await
+            .told(self.id(), "clean up the log")
     }
 
     /// Deletes files that were removed from the table longer than `retain` ago, and files that were written that long ago

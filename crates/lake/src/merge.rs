@@ -38,13 +38,33 @@ pub(crate) async fn rewrite(
         let old = read_all(base, &group.files).await?;
         let changed: Vec<Change> = group.changes.iter().map(|at| changes[*at].clone()).collect();
         let table = base.table();
-        let merged = tokio::task::spawn_blocking(move || merged(table, old, &changed)).await.told(table, "merge rows")??;
+        let merged =
+            tokio::task::spawn_blocking(move || merged(table, old, &changed)).await.told(table, "merge rows")??;
         if merged.num_rows() > 0 {
-            adds.extend(write_files(base.shared(), settings, std::iter::once(Ok(merged))).await?);
+            let target = even_split(&group.files, merged.num_rows() as u64, settings.state_target_bytes);
+            let settings = LakeSettings { state_target_bytes: target, ..settings.clone() };
+            adds.extend(write_files(base.shared(), &settings, std::iter::once(Ok(merged))).await?);
         }
         removes.extend(group.files);
     }
     Ok((adds, removes))
+}
+
+/// After how many bytes to begin a new file when `files` become `rows` rows: a file may outgrow the target by a quarter,
+/// then it becomes files of equal size, so that one that keeps growing does not leave a crumb behind each time.
+fn even_split(files: &[Arc<DataFile>], rows: u64, target: u64) -> u64 {
+    let old_rows: u64 = files.iter().filter_map(|file| file.rows()).sum();
+    let old_bytes: u64 = files.iter().map(|file| file.size()).sum();
+    if old_rows == 0 {
+        return target;
+    }
+    let bytes = u64::try_from(u128::from(old_bytes) * u128::from(rows) / u128::from(old_rows)).unwrap_or(u64::MAX);
+    let most = target + target / 4;
+    if bytes <= most {
+        return most;
+    }
+    let even = bytes / bytes.div_ceil(target);
+    even + even / 16
 }
 
 /// Files to rewrite together, and the changes (by position) that go into them, in key order.

@@ -11,12 +11,13 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::errors::ParquetError;
-use runlake_types::{ColumnKind, Point, TableId, Timestamp};
+use parquet::file::metadata::ParquetMetaData;
+use runlake_types::{Point, TableId, Timestamp};
 
+use crate::Error;
 use crate::error::Told as _;
 use crate::file::DataFile;
 use crate::snapshot::{BatchStream, Files};
-use crate::Error;
 
 mod footers;
 mod object;
@@ -40,38 +41,22 @@ pub(crate) async fn rows(
     let table = files.table;
     let schema = projected(table, columns);
     let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let batches = open(files, file, options, &names, wanted).await?;
+    let batches = open(files, file, TextAs::Plain, &names, wanted).await?;
     let told = tell(table, file);
-    let rows = batches.map_err(told).and_then(move |batch| {
-        std::future::ready(conform(&schema, &batch).told(table, "read rows"))
-    });
+    let rows = batches
+        .map_err(told)
+        .and_then(move |batch| std::future::ready(conform(&schema, &batch).told(table, "read rows")));
     Ok(Box::pin(rows))
 }
 
 /// The points of one series in `file`, in file order.
 pub(crate) async fn points(files: &Files, file: &DataFile, series: [&str; 2]) -> Result<Vec<Point>, Error> {
-    // Read as dictionaries, the two text columns are compared once per dictionary instead of once per row.
-    let text = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    let schema = Schema::new(
-        TableId::Metrics
-            .columns()
-            .iter()
-            .map(|column| {
-                let data_type = if column.kind == ColumnKind::Text { text() } else { column.kind.data_type() };
-                Field::new(column.name, data_type, column.nullable)
-            })
-            .collect::<Vec<_>>(),
-    );
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(Arc::new(schema));
     let wanted = Want::rows(&series);
+    if !file.is_sorted() {
+        return foreign_points(files, file, series, &wanted).await;
+    }
     let columns = ["run_id", "key", "step", "timestamp", "value"];
-    let mut batches = match open(files, file, options, &columns, &wanted).await {
-        Ok(batches) => batches,
-        // Another tool's file may have other columns: read it the slow way.
-        Err(Error::Parquet { .. }) if !file.is_sorted() => return foreign_points(files, file, series, &wanted).await,
-        Err(error) => return Err(error),
-    };
+    let mut batches = open(files, file, TextAs::Dictionary, &columns, &wanted).await?;
     let mut points = Vec::new();
     while let Some(batch) = batches.try_next().await.map_err(tell(files.table, file))? {
         collect_points(&batch, series, &mut points);
@@ -106,6 +91,7 @@ fn collect_points(batch: &RecordBatch, series: [&str; 2], points: &mut Vec<Point
     }
 }
 
+/// As [`points`], of a file whose columns another tool may have typed its own way.
 async fn foreign_points(files: &Files, file: &DataFile, series: [&str; 2], wanted: &Want) -> Result<Vec<Point>, Error> {
     let columns = ["run_id", "key", "step", "timestamp", "value"].map(str::to_owned);
     let mut batches = rows(files, file, Some(&columns), wanted).await?;
@@ -126,10 +112,18 @@ async fn foreign_points(files: &Files, file: &DataFile, series: [&str; 2], wante
     Ok(points)
 }
 
+/// How text columns are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TextAs {
+    Plain,
+    /// As the file has it: such a column is compared once per distinct text instead of once per row.
+    Dictionary,
+}
+
 async fn open(
     files: &Files,
     file: &DataFile,
-    options: ArrowReaderOptions,
+    text: TextAs,
     columns: &[&str],
     wanted: &Want,
 ) -> Result<ParquetRecordBatchStream<ObjectReader>, Error> {
@@ -137,7 +131,7 @@ async fn open(
     let opened = async {
         let footer = reader.footer().await?;
         let selected = prune::select(&footer, files.table, wanted);
-        let metadata = ArrowReaderMetadata::try_new(footer, options)?;
+        let metadata = typed(footer, text)?;
         let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
         let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
             .with_projection(mask)
@@ -150,9 +144,25 @@ async fn open(
     opened.await.map_err(tell(files.table, file))
 }
 
+fn typed(footer: Arc<ParquetMetaData>, text: TextAs) -> Result<ArrowReaderMetadata, ParquetError> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let plain = ArrowReaderMetadata::try_new(Arc::clone(&footer), options.clone())?;
+    if text == TextAs::Plain {
+        return Ok(plain);
+    }
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = plain.schema().fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Field::new(field.name(), dictionary.clone(), field.is_nullable()),
+        _ => field.as_ref().clone(),
+    });
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    ArrowReaderMetadata::try_new(footer, options.with_schema(Arc::new(schema)))
+}
+
 fn projected(table: TableId, columns: Option<&[String]>) -> SchemaRef {
     let Some(columns) = columns else { return table.schema() };
-    let fields = table.schema().fields().iter().filter(|field| columns.contains(field.name())).cloned().collect::<Vec<_>>();
+    let fields =
+        table.schema().fields().iter().filter(|field| columns.contains(field.name())).cloned().collect::<Vec<_>>();
     Arc::new(Schema::new(fields))
 }
 

@@ -11,10 +11,10 @@ use object_store::path::Path;
 use runlake_types::{Key, Point, Record, RunId, Seq, TableId, TableKind, records_from_batch};
 use rustc_hash::FxHashMap;
 
+use crate::Error;
 use crate::commit::Plan;
 use crate::file::DataFile;
 use crate::read::{self, FooterCache, Want};
-use crate::Error;
 
 /// Files read at the same time by one call.
 const FILES_AT_ONCE: usize = 8;
@@ -28,6 +28,8 @@ pub(crate) struct Files {
     pub(crate) table: TableId,
     /// The objects of the lake.
     pub(crate) objects: Arc<dyn ObjectStore>,
+    /// The same objects, as the Delta library reads them.
+    pub(crate) log_objects: Arc<dyn ObjectStore>,
     /// Root of the table below the lake.
     pub(crate) root: Path,
     pub(crate) footers: Arc<FooterCache>,
@@ -163,7 +165,10 @@ impl Snapshot {
     pub(crate) fn committed(&self, version: u64, watermark: Seq, plan: &Plan) -> Self {
         let (table, root) = (self.files.table, &self.files.root);
         let kept = self.live.iter().filter(|file| !plan.removes.iter().any(|removed| removed.name() == file.name()));
-        let added = plan.adds.iter().map(|written| Arc::new(DataFile::from_add(table, root, DataFile::add_of(table, written, true))));
+        let added = plan
+            .adds
+            .iter()
+            .map(|written| Arc::new(DataFile::from_add(table, root, DataFile::add_of(table, written, true))));
         Self::of(self.files.clone(), version, watermark, kept.cloned().chain(added).collect())
     }
 

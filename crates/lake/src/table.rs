@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
+use object_store::ObjectStore;
 use parking_lot::RwLock;
 use runlake_storage::{Store, names};
 use runlake_types::{Key, Record, Seq, TableId, TableKind};
 use tokio::sync::Mutex;
 
 use crate::commit::{CommitKind, Committer, Outcome, Plan};
+use crate::error::Told as _;
 use crate::file::Written;
+use crate::log_reads::LogReads;
 use crate::read::FooterCache;
 use crate::snapshot::{Files, Snapshot};
 use crate::write::write_files;
@@ -33,6 +37,22 @@ pub struct Table {
     inner: Arc<Inner>,
 }
 
+/// What the tables of a lake share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    log_objects: Arc<dyn ObjectStore>,
+    footers: Arc<FooterCache>,
+}
+
+impl Shared {
+    pub(crate) fn new(store: &Store, settings: &LakeSettings) -> Self {
+        Self {
+            log_objects: LogReads::over(store.objects()),
+            footers: Arc::new(FooterCache::new(settings.footer_cache_bytes)),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     files: Files,
@@ -47,8 +67,7 @@ impl Table {
     /// Opens `table` of the lake in `store`, with a footer cache of its own; see [`crate::Lake`] for all tables at once.
     /// A table that nothing was committed to yet is an empty one; its first commit creates it.
     pub async fn open(store: &Store, table: TableId, lake_id: &str, settings: &LakeSettings) -> Result<Self, Error> {
-        let footers = Arc::new(FooterCache::new(settings.footer_cache_bytes));
-        Self::open_with(store, table, lake_id, settings, footers).await
+        Self::open_with(store, table, lake_id, settings, &Shared::new(store, settings)).await
     }
 
     pub(crate) async fn open_with(
@@ -56,10 +75,16 @@ impl Table {
         table: TableId,
         lake_id: &str,
         settings: &LakeSettings,
-        footers: Arc<FooterCache>,
+        shared: &Shared,
     ) -> Result<Self, Error> {
         let root = names::table_root(table.name());
-        let files = Files { table, objects: Arc::clone(store.objects()), root, footers };
+        let files = Files {
+            table,
+            objects: Arc::clone(store.objects()),
+            log_objects: Arc::clone(&shared.log_objects),
+            root,
+            footers: Arc::clone(&shared.footers),
+        };
         let committer = Committer::open(files.clone(), format!("runlake-{lake_id}"), settings.clone()).await?;
         let newest = RwLock::new(Arc::clone(committer.newest()));
         let inner = Inner {
@@ -95,9 +120,18 @@ impl Table {
     /// Nothing is visible before the commit. After an error (other than [`Error::WatermarkMoved`]) ask [`Self::refresh`]
     /// whether its watermark is `mark.reached`.
     pub async fn append(&self, sorted: Vec<RecordBatch>, mark: Watermark) -> Result<Arc<Snapshot>, Error> {
+        self.append_from(sorted.into_iter().map(Ok), mark).await
+    }
+
+    /// As [`Self::append`], taking the batches one by one, on the thread that encodes them: they are never all in memory.
+    pub async fn append_from<I>(&self, sorted: I, mark: Watermark) -> Result<Arc<Snapshot>, Error>
+    where
+        I: Iterator<Item = Result<RecordBatch, ArrowError>> + Send + 'static,
+    {
         self.check(TableKind::Facts, mark)?;
         self.check_watermark(mark).await?;
-        let adds = self.write(sorted.into_iter().map(Ok)).await?;
+        let table = self.id();
+        let adds = self.write(sorted.map(move |batch| batch.told(table, "take rows"))).await?;
         match self.commit(Plan { adds, removes: Vec::new(), mark: Some(mark), kind: CommitKind::Append }).await? {
             Outcome::Committed(snapshot) => Ok(snapshot),
             Outcome::Stale => unreachable!("an append removes no file"),
@@ -108,7 +142,11 @@ impl Table {
     /// each key once; `None` deletes, and deleting what is not there is fine.
     ///
     /// As [`Self::append`] otherwise.
-    pub async fn merge(&self, changes: Vec<(Key, Option<Arc<Record>>)>, mark: Watermark) -> Result<Arc<Snapshot>, Error> {
+    pub async fn merge(
+        &self,
+        changes: Vec<(Key, Option<Arc<Record>>)>,
+        mark: Watermark,
+    ) -> Result<Arc<Snapshot>, Error> {
         self.check(TableKind::State, mark)?;
         if !changes.is_sorted_by(|(a, _), (b, _)| a < b) {
             return Err(self.invalid("the changes are not sorted by key, each key once"));

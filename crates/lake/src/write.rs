@@ -95,7 +95,7 @@ impl Encoder {
                     continue;
                 }
             }
-            let cut = self.cut(&rows)?;
+            let cut = self.cut(&rows);
             if let Some(cut) = cut {
                 self.write_rows(&rows.slice(0, cut))?;
                 self.close()?;
@@ -108,19 +108,18 @@ impl Encoder {
     }
 
     /// The row of `rows` before which to begin a new file, if one is due.
-    fn cut(&self, rows: &RecordBatch) -> Result<Option<usize>, Error> {
+    fn cut(&self, rows: &RecordBatch) -> Option<usize> {
         let table = self.files.table;
-        let Some(open) = &self.open else { return Ok(None) };
+        let open = self.open.as_ref()?;
         let target = self.settings.target_bytes(table.kind());
         let size = u64::try_from(open.writer.bytes_written() + open.writer.in_progress_size()).unwrap_or(u64::MAX);
         if size < target {
-            return Ok(None);
+            return None;
         }
         if table.kind() == TableKind::State || size >= target * 2 {
-            return Ok(Some(0));
+            return Some(0);
         }
-        let next = Series::of(rows).first_other_than(&Series::of(&open.last));
-        Ok(next)
+        Series::of(rows).first_other_than(&Series::of(&open.last))
     }
 
     fn write_rows(&mut self, rows: &RecordBatch) -> Result<(), Error> {
@@ -142,8 +141,7 @@ impl Encoder {
         let name = format!("part-{}.zstd.parquet", runlake_storage::nonce());
         let sink = PieceSink::new(self.pieces.clone(), self.files.root.clone().join(name.as_str()));
         // Without Arrow's own metadata every reader sees plain strings, also where dictionaries were written.
-        let options =
-            ArrowWriterOptions::new().with_properties(self.properties.clone()).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new().with_properties(self.properties.clone()).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(sink, self.files.table.schema(), options)
             .map_err(|source| self.failed(&name, source))?;
         let first = self.key_of(&rows.slice(0, 1))?;
@@ -186,7 +184,9 @@ impl Encoder {
     fn check(&self, batch: &RecordBatch) -> Result<(), Error> {
         let table = self.files.table;
         let schema = table.schema();
-        let names = |schema: &arrow_schema::Schema| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        let names = |schema: &arrow_schema::Schema| {
+            schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>()
+        };
         if names(&schema) == names(batch.schema_ref()) {
             return Ok(());
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use object_store::path::Path;
 use runlake_types::ErrorKind;
+use url::Url;
 
 /// An error of a store. Its text says what was asked, what was wrong and, where that is known, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum Error {
         /// The object.
         path: Path,
         /// The store's URL.
-        store: Box<str>,
+        store: Url,
         /// What the store said.
         source: object_store::Error,
     },
@@ -45,7 +46,7 @@ pub enum Error {
     )]
     NoConditionalPut {
         /// The store's URL.
-        store: Box<str>,
+        store: Url,
         /// What it did instead.
         problem: String,
     },
@@ -55,7 +56,7 @@ pub enum Error {
         /// What was asked.
         operation: &'static str,
         /// The store's URL.
-        store: Box<str>,
+        store: Url,
         /// What happened to the task.
         source: tokio::task::JoinError,
     },

@@ -6,6 +6,8 @@
 //!   answer was lost. The whole lake is built on this one conditional write; nothing needs compare-and-swap.
 //! * [`names`] holds the name of every object of a lake.
 
+#![allow(clippy::result_large_err, reason = "every call that can fail here costs a disk or network access")]
+
 mod error;
 mod local;
 mod location;

@@ -28,6 +28,7 @@ mod failure;
 mod folders;
 mod publish;
 mod read;
+mod sweep;
 mod upload;
 mod walk;
 
@@ -107,6 +108,11 @@ impl DurableLocal {
     /// Removes `folder` and the folders in it, as far as they hold no files.
     pub(crate) async fn remove_empty_folders(&self, folder: PathBuf) -> Result<()> {
         self.run(move |disk| disk.folders.remove_empty(&disk.root, &folder)).await
+    }
+
+    /// Removes the staging files in `folder` that nobody has written to since `before`. How many.
+    pub(crate) async fn sweep(&self, folder: PathBuf, before: std::time::SystemTime) -> Result<u64> {
+        blocking(move || sweep::sweep(&folder, before)).await
     }
 
     /// Runs `work` on the blocking pool.

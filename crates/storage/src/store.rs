@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+use runlake_types::Timestamp;
 use url::Url;
 
 use crate::{DurableLocal, Error};
@@ -154,6 +155,15 @@ impl Store {
         Ok(deleted)
     }
 
+    /// Removes what writes that a crash cut off left behind on local files: hidden files nobody has written to since
+    /// `before`, which must be longer ago than any upload takes. How many. Clouds keep such remains out of sight.
+    pub async fn sweep_staging(&self, before: Timestamp) -> Result<u64, Error> {
+        let Some(local) = &self.local else { return Ok(0) };
+        let before = UNIX_EPOCH + Duration::from_micros(u64::try_from(before.micros()).unwrap_or(0));
+        let swept = local.files.sweep(local.root.to_path_buf(), before).await;
+        swept.map_err(|source| self.failed("clear away unfinished writes in", &Path::default(), source))
+    }
+
     /// A URL that lets its holder read or write one object without credentials until `expires_in` has passed; `None`
     /// where the store cannot sign (local files, memory).
     pub async fn presigned_url(&self, access: Access, path: &Path, expires_in: Duration) -> Result<Option<Url>, Error> {
@@ -166,8 +176,9 @@ impl Store {
         }
     }
 
-    pub(crate) fn failed(&self, operation: &'static str, path: &Path, source: object_store::Error) -> Error {
-        Error::Object { operation, path: path.clone(), store: self.url.as_str().into(), source }
+    /// The error of `operation` on `path` here, for those who used [`Self::objects`] themselves.
+    pub fn failed(&self, operation: &'static str, path: &Path, source: object_store::Error) -> Error {
+        Error::Object { operation, path: path.clone(), store: self.url.clone(), source }
     }
 }
 

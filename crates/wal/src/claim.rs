@@ -37,7 +37,7 @@ pub(crate) struct Claims {
 impl Claims {
     pub(crate) async fn list(store: &Store) -> Result<Self, Error> {
         let found = store.objects().list(Some(&Path::from(names::WRITER))).try_collect().await;
-        let objects = found.map_err(|error| unlisted(store, names::WRITER, error))?;
+        let objects = found.map_err(|error| Error::object(format!("list {}/", names::WRITER), store, error))?;
         Ok(Self { objects })
     }
 
@@ -92,13 +92,6 @@ pub(crate) async fn owner(store: &Store, epoch: Epoch) -> Result<Owner, Error> {
         Some(claim) => Owner { epoch, pid: claim.pid, host: claim.host, since: claim.started_at },
         None => Owner { epoch, pid: 0, host: unknown(), since: unknown() },
     })
-}
-
-/// An error of listing `folder`.
-pub(crate) fn unlisted(store: &Store, folder: &str, source: object_store::Error) -> Error {
-    let (path, store) = (Path::from(folder), store.url().clone());
-    let error = runlake_storage::Error::Object { operation: "list", path, store, source };
-    Error::store("see which files the log has", error)
 }
 
 fn host() -> String {

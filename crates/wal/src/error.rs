@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use runlake_storage::Store;
 use runlake_types::{Epoch, ErrorKind, Seq};
 
 /// An error of the write-ahead log. Cheap to clone: a log that failed once answers every later call with the same error.
@@ -115,6 +116,16 @@ pub enum Error {
         /// Why it failed.
         source: Arc<runlake_storage::Error>,
     },
+    /// The object store refused a listing, an overwrite or a deletion, or did not answer.
+    #[error("cannot {action} in {lake}: {source}")]
+    Object {
+        /// What was tried, with the object's name.
+        action: String,
+        /// URL of the lake.
+        lake: String,
+        /// Why it failed.
+        source: Arc<object_store::Error>,
+    },
 }
 
 /// Who holds a lake for writing, as its claim says.
@@ -149,6 +160,7 @@ impl Error {
             Self::OutOfOrder { .. } => ErrorKind::Internal,
             Self::TooLarge { .. } => ErrorKind::Invalid,
             Self::Store { source, .. } => source.kind(),
+            Self::Object { source, .. } => runlake_storage::kind_of(source),
         }
     }
 
@@ -156,8 +168,12 @@ impl Error {
         Self::Io { action: action.into(), source: Arc::new(source) }
     }
 
-    pub(crate) fn store(action: impl Into<String>, source: impl Into<runlake_storage::Error>) -> Self {
-        Self::Store { action: action.into(), source: Arc::new(source.into()) }
+    pub(crate) fn store(action: impl Into<String>, source: runlake_storage::Error) -> Self {
+        Self::Store { action: action.into(), source: Arc::new(source) }
+    }
+
+    pub(crate) fn object(action: impl Into<String>, store: &Store, source: object_store::Error) -> Self {
+        Self::Object { action: action.into(), lake: store.url().to_string(), source: Arc::new(source) }
     }
 
     pub(crate) fn corrupt(file: &str, offset: u64, problem: impl Into<String>) -> Self {

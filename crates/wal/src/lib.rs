@@ -14,7 +14,7 @@
 //! where the log before it ends. So the end of every segment but the newest is known, and only there can a write have
 //! been torn: what follows the last whole frame was never acknowledged and is passed over. A damaged frame with a later
 //! one behind it is damage, not a tear: [`Error::Corrupt`]. (Damage to the very last frame cannot be told from a tear
-//! unless the log was closed in good order, which leaves a mark.) Opening changes nothing in `wal/`; the first append does.
+//! unless the log was closed in good order, which leaves a mark.) Opening changes no segment; the first append makes one.
 //!
 //! **Objects** (`object`): each append creates `wal/<number>.wal` with put-if-absent. Numbers are consecutive and named
 //! by nothing else, so two writers fight for one name and only one can win.

@@ -9,7 +9,7 @@ use runlake_types::{Clock, Epoch, Seq};
 
 use crate::claim::{self, Claims};
 use crate::distance::Distance;
-use crate::{Error, Replay, Settings, Writer};
+use crate::{Error, Log as _, Replay, Settings, Writer};
 
 mod lock;
 mod log;
@@ -42,9 +42,9 @@ pub(crate) async fn open_writer(
     let opened = tokio::task::spawn_blocking(move || -> Result<Writer, Error> {
         make_folder(&folder)?;
         let (found, planned) = survey(&folder)?;
-        let last_seq = found.newest.last;
-        let replay = Replay::local(LocalReplay::planned(folder.clone(), planned, found.trimmed));
+        let replay = Replay::local(LocalReplay::planned(folder.clone(), planned, found.gone));
         let log = LocalLog::new(folder, found, (lock, epoch), clock, &settings)?;
+        let last_seq = log.last_seq();
         Ok(Writer { log: Box::new(log), epoch, replay, last_seq })
     });
     opened.await.map_err(|error| Error::io("read the log", error.into()))?
@@ -127,7 +127,8 @@ fn survey(folder: &Folder) -> Result<(Found, Vec<Planned>), Error> {
         None => Limit { end: 0, last: Seq(0) },
     };
     let planned = plan(&headers, Some(newest));
-    let trimmed = headers.first().map_or(Seq(0), |first| first.prev_seq);
+    let gone = headers.first().map_or(Seq(0), |first| first.prev_seq);
+    let trimmed = headers.last().map_or(gone, |newest| gone.max(newest.trimmed));
     let mut distance = Distance::default();
     let mut segments = std::collections::VecDeque::new();
     for (planned, header) in planned.iter().zip(&headers) {
@@ -135,7 +136,7 @@ fn survey(folder: &Folder) -> Result<(Found, Vec<Planned>), Error> {
         distance.add(limit.last, limit.end.saturating_sub(u64::from(header.body)));
         segments.push_back((planned.number, limit.last));
     }
-    Ok((Found { segments, newest, trimmed, distance }, planned))
+    Ok((Found { segments, newest, gone, trimmed, distance }, planned))
 }
 
 /// Where the newest segment ends. What is read as written is brought to stable storage here, since from now on the log

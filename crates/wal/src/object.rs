@@ -16,9 +16,8 @@ use object_store::{ObjectMeta, ObjectStore as _};
 use runlake_storage::{PutNew, Store, names};
 use runlake_types::{Clock, Epoch, Seq};
 
-use crate::claim::unlisted;
 use crate::frame::{FRAME_LEN, HEADER_LEN, Header, Kind, frame_span, nonce_bytes};
-use crate::{Error, Frame, Replay, Settings, Writer};
+use crate::{Error, Frame, Log as _, Replay, Settings, Writer};
 
 mod keeper;
 mod log;
@@ -40,8 +39,9 @@ pub(crate) async fn open_writer(
     let fence = open::fence(&place, epoch, &*clock).await?;
     let (last, trimmed) = (fence.last, fence.trimmed);
     let replay = ObjectReplay::new(place.clone(), &fence.listed, last, trimmed);
-    let log = log::ObjectLog::new(place, fence, epoch, clock, settings)?;
-    Ok(Writer { log: Box::new(log), epoch, replay: Replay::object(replay), last_seq: last })
+    let log = log::ObjectLog::new(place, &fence, epoch, clock, settings)?;
+    let last_seq = log.last_seq();
+    Ok(Writer { log: Box::new(log), epoch, replay: Replay::object(replay), last_seq })
 }
 
 /// Reads the log in `store` beside whoever writes it.
@@ -92,7 +92,7 @@ impl Place {
     async fn list(&self) -> Result<Vec<Listed>, Error> {
         let found: Result<Vec<ObjectMeta>, _> =
             self.store.objects().list(Some(&Path::from(names::WAL))).try_collect().await;
-        let found = found.map_err(|error| unlisted(&self.store, names::WAL, error))?;
+        let found = found.map_err(|error| Error::object(format!("list {}/", names::WAL), &self.store, error))?;
         let numbered =
             |meta: ObjectMeta| names::wal_object_number(&meta.location).map(|number| Listed { number, meta });
         let mut listed: Vec<Listed> = found.into_iter().filter_map(numbered).collect();

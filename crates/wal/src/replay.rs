@@ -36,11 +36,14 @@ enum Source {
     Object(Box<ObjectReplay>),
 }
 
+/// The reader, what it read, and how that went.
+type Batch = (Box<LocalReplay>, VecDeque<Frame>, Result<(), Error>);
+
 /// A batch is read on a thread that may block; the reader goes there and comes back.
 #[derive(Debug)]
 enum LocalState {
     Here(Box<LocalReplay>),
-    Away(JoinHandle<(Box<LocalReplay>, VecDeque<Frame>, Result<(), Error>)>, Seq),
+    Away(JoinHandle<Batch>, Seq),
     Ended(Seq),
     Failed(Error),
 }

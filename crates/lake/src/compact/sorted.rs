@@ -9,7 +9,9 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow_ord::sort::{SortColumn, lexsort_to_indices};
 use arrow_select::concat::concat_batches;
+use arrow_select::take::take_record_batch;
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
 use runlake_types::TableId;
@@ -89,6 +91,9 @@ impl Cursor {
     /// At the first row; `None` for a file without rows.
     async fn open(files: &Files, file: &DataFile) -> Result<Option<Self>, Error> {
         let mut rest = read::rows(files, file, None, &Want::default()).await?;
+        if !file.is_sorted() {
+            rest = sort(files.table, rest).await?;
+        }
         Ok(next_rows(&mut rest).await?.map(|batch| Self::at_start(rest, batch)))
     }
 
@@ -147,6 +152,19 @@ impl Cursor {
             .then_with(|| self.timestamps.value(row).cmp(&other.timestamps.value(at)))
             .then_with(|| self.values.value(row).total_cmp(&other.values.value(at)))
     }
+}
+
+/// The rows in the table's order. All of them are in memory.
+async fn sort(table: TableId, rows: BatchStream) -> Result<BatchStream, Error> {
+    let batches: Vec<RecordBatch> = rows.try_collect().await?;
+    let sorting = move || {
+        let rows = concat_batches(&table.schema(), &batches)?;
+        let key = rows.columns()[..table.key_len()].iter();
+        let key: Vec<_> = key.map(|values| SortColumn { values: Arc::clone(values), options: None }).collect();
+        take_record_batch(&rows, &lexsort_to_indices(&key, None)?)
+    };
+    let sorted = tokio::task::spawn_blocking(sorting).await.told(table, "sort rows")?.told(table, "sort rows")?;
+    Ok(Box::pin(futures::stream::once(std::future::ready(Ok(sorted)))))
 }
 
 async fn next_rows(batches: &mut BatchStream) -> Result<Option<RecordBatch>, Error> {

@@ -2,15 +2,19 @@ use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use runlake_storage::Store;
-use runlake_types::{ErrorKind, KeyBuilder, Row as _, rows::Param};
+use runlake_types::{
+    ErrorKind, KeyBuilder, Row as _,
+    rows::{Dataset, Param},
+};
 use serde_json::Value;
 
 use super::*;
 use crate::testing::{memory, next, open, param, put};
 use crate::{CompactPolicy, Table};
 
-/// A `params` table as another tool, or an older version of ours, may have left it.
+/// A table as another tool, or an older version of ours, may have left it.
 struct Foreign {
+    table: TableId,
     columns: Vec<&'static str>,
     protocol: Value,
     properties: Value,
@@ -19,6 +23,7 @@ struct Foreign {
 impl Default for Foreign {
     fn default() -> Self {
         Self {
+            table: TableId::Params,
             columns: vec!["run_id", "key", "experiment_id", "value"],
             protocol: json!({"minReaderVersion": 1, "minWriterVersion": 2}),
             properties: json!({}),
@@ -32,7 +37,7 @@ impl Foreign {
         let fields: Vec<_> = self
             .columns
             .iter()
-            .map(|name| json!({"name": name, "type": if *name == "count" { "long" } else { "string" }, "nullable": true, "metadata": {}}))
+            .map(|name| json!({"name": name, "type": "string", "nullable": true, "metadata": self.mapping(name)}))
             .collect();
         let schema = json!({"type": "struct", "fields": fields}).to_string();
         let metadata = json!({"id": "x", "format": {"provider": "parquet", "options": {}}, "schemaString": schema,
@@ -42,11 +47,18 @@ impl Foreign {
             let bytes = self.parquet(rows);
             let name = format!("foreign-{at}.parquet");
             log.push(json!({"add": {"path": name, "partitionValues": {}, "size": bytes.len(), "modificationTime": 0, "dataChange": true}}));
-            store.put_new(&Path::from(format!("tables/params/{name}")), bytes).await.unwrap();
+            store.put_new(&Path::from(format!("tables/{}/{name}", self.table)), bytes).await.unwrap();
         }
         let log: Vec<_> = log.iter().map(Value::to_string).collect();
-        let path = Path::from("tables/params/_delta_log/00000000000000000000.json");
+        let path = Path::from(format!("tables/{}/_delta_log/00000000000000000000.json", self.table));
         store.put_new(&path, log.join("\n").into()).await.unwrap();
+    }
+
+    fn mapping(&self, name: &str) -> Value {
+        match self.properties.get("delta.columnMapping.mode") {
+            Some(_) => json!({"delta.columnMapping.id": name.len(), "delta.columnMapping.physicalName": name}),
+            None => json!({}),
+        }
     }
 
     fn parquet(&self, rows: &[(&str, &str, &str)]) -> Bytes {
@@ -105,21 +117,26 @@ async fn compaction_untangles_files_of_other_tools() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_column_is_added_by_the_next_commit() {
     let store = memory().await;
-    Foreign { columns: vec!["run_id", "key", "experiment_id"], ..Foreign::default() }
-        .write(&store, &[&[("a", "k", "")]])
-        .await;
-    let table = open(&store, TableId::Params).await;
-    let old = table.snapshot().records(&KeyBuilder::default().build()).await;
-    assert_eq!(old.unwrap()[0].1.cells()[3], runlake_types::Cell::Null);
-    table.merge(vec![put("a", "k", "v"), put("b", "k", "v")], next(&table)).await.unwrap();
-    assert_eq!(params(&table, &[]).await, [param("a", "k", "v"), param("b", "k", "v")]);
+    let columns = vec!["experiment_id", "name", "digest", "dataset_id", "source_type", "source"];
+    Foreign { table: TableId::Datasets, columns, ..Foreign::default() }.write(&store, &[&[("a", "k", "")]]).await;
+    let table = open(&store, TableId::Datasets).await;
+    let everything = KeyBuilder::default().build();
+    let old = table.snapshot().records(&everything).await.unwrap();
+    assert_eq!(Dataset::from_record(&old[0].1).unwrap().profile, None);
+    let mut dataset = Dataset::from_record(&old[0].1).unwrap();
+    dataset.name = "2".to_owned();
+    dataset.profile = Some("{}".to_owned());
+    table.merge(vec![(dataset.key(), Some(Arc::new(dataset.to_record())))], next(&table)).await.unwrap();
+    let rows = table.snapshot().records(&everything).await.unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(Dataset::from_record(&rows[1].1).unwrap(), dataset);
 
     let mut delta = deltalake_core::DeltaTable::new(log_store(store.objects(), &table.files().root));
     delta.load().await.unwrap();
     let state = delta.snapshot().unwrap();
     assert_eq!(state.version(), 1);
-    assert_eq!(evolved(TableId::Params, state).unwrap(), None);
-    assert!(state.schema().field("value").is_some_and(StructField::is_nullable));
+    assert_eq!(evolved(TableId::Datasets, state).unwrap(), None);
+    assert!(state.schema().field("profile").is_some_and(StructField::is_nullable));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,7 +157,6 @@ async fn what_cannot_be_read_right_is_refused() {
         table.write(&store, &[]).await;
         let opened = Table::open(&store, TableId::Params, "test", &LakeSettings::default()).await;
         let error = opened.expect_err("refused");
-        println!("{error}");
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     }
     let store = memory().await;

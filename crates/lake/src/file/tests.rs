@@ -13,7 +13,9 @@ fn ranges_know_keys_and_prefixes() {
     let exact = range(&["b", "x"], &["d", "y"]);
     assert!(exact.is_before(&key(&["d", "z"])) && !exact.is_before(&key(&["d", "y"])));
     assert!(exact.is_after(&key(&["b", "w"])) && !exact.is_after(&key(&["b", "x"])));
-    for (prefix, held) in [(&[][..], true), (&["a"], false), (&["b"], true), (&["c"], true), (&["d"], true), (&["e"], false)] {
+    for (prefix, held) in
+        [(&[][..], true), (&["a"], false), (&["b"], true), (&["c"], true), (&["d"], true), (&["e"], false)]
+    {
         assert_eq!(exact.may_hold(&key(prefix)), held, "{prefix:?}");
     }
     assert!(!exact.may_hold(&key(&["d", "z"])) && exact.may_hold(&key(&["d", "a"])));

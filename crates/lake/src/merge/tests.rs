@@ -72,3 +72,16 @@ fn galloping_finds_every_row() {
         }
     }
 }
+
+#[test]
+fn a_file_that_outgrows_the_target_is_halved() {
+    let file = |size: i64, rows: u64| {
+        let stats = serde_json::json!({"numRecords": rows}).to_string();
+        let add = deltalake_core::kernel::Add { size, stats: Some(stats), ..Default::default() };
+        Arc::new(DataFile::from_add(TableId::Params, &"t".into(), add))
+    };
+    assert_eq!(even_split(&[], 1000, 100), 100);
+    assert_eq!(even_split(&[file(100, 1000)], 1200, 100), 125);
+    assert_eq!(even_split(&[file(100, 1000)], 1300, 100), 65 + 4);
+    assert_eq!(even_split(&[file(50, 500), file(50, 500)], 10_000, 100), 100 + 6);
+}

@@ -77,11 +77,13 @@ fn page_rows(footer: &ParquetMetaData, group: usize, leaf: usize, value: &[u8]) 
     let offsets = footer.offset_index().and_then(|groups| groups.get(group)?.get(leaf));
     let (Some(ColumnIndexMetaData::BYTE_ARRAY(index)), Some(offsets)) = (index, offsets) else { return everything() };
     let pages = offsets.page_locations();
-    let start = |page: usize| pages.get(page).map_or(total, |page| usize::try_from(page.first_row_index).unwrap_or(total));
+    let start =
+        |page: usize| pages.get(page).map_or(total, |page| usize::try_from(page.first_row_index).unwrap_or(total));
     let may_hold = |page: &usize| {
         let starts = index.min_value(*page).is_none_or(|min| min <= value);
         starts && index.max_value(*page).is_none_or(|max| value <= max)
     };
-    let ranges: Vec<Range<usize>> = (0..pages.len()).filter(may_hold).map(|page| start(page)..start(page + 1)).collect();
+    let ranges: Vec<Range<usize>> =
+        (0..pages.len()).filter(may_hold).map(|page| start(page)..start(page + 1)).collect();
     RowSelection::from_consecutive_ranges(ranges.into_iter(), total)
 }

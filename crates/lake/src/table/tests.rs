@@ -65,9 +65,8 @@ async fn dictionaries_are_written_as_text_and_repeats_once() {
         let dictionary: DictionaryArray<Int32Type> = plain.column(column).as_string::<i32>().iter().collect();
         columns[column] = Arc::new(dictionary);
     }
-    let encoded = RecordBatch::try_from_iter(
-        plain.schema().fields().iter().map(|field| field.name().clone()).zip(columns),
-    );
+    let encoded =
+        RecordBatch::try_from_iter(plain.schema().fields().iter().map(|field| field.name().clone()).zip(columns));
     let snapshot = table.append(vec![encoded.unwrap(), facts(&[("r", "b", point(1, f64::NAN))])], next(&table)).await;
     assert_eq!(snapshot.unwrap().rows(), 3);
     assert_eq!(points(&table, "r", "a").await, [point(1, 1.0), point(1, f64::NAN)]);
@@ -82,7 +81,8 @@ async fn state_is_set_replaced_and_deleted() {
         let table = open(&store, TableId::Params).await;
         let first = vec![put("r1", "a", "1"), put("r1", "b", "2"), put("r2", "a", "3")];
         table.merge(first, mark(0, 1)).await.unwrap();
-        let second = vec![put("r0", "z", "0"), put("r1", "b", "9"), delete("r1", "c"), delete("r2", "a"), put("r3", "a", "4")];
+        let second =
+            vec![put("r0", "z", "0"), put("r1", "b", "9"), delete("r1", "c"), delete("r2", "a"), put("r3", "a", "4")];
         table.merge(second, mark(1, 2)).await.unwrap();
         let wanted = [param("r0", "z", "0"), param("r1", "a", "1"), param("r1", "b", "9"), param("r3", "a", "4")];
         for table in [table, open(&store, TableId::Params).await] {
@@ -194,7 +194,7 @@ async fn state_files_are_split_and_stay_apart() {
 async fn doubles_have_no_statistics_and_come_back_as_they_were() {
     let store = memory().await;
     let table = open(&store, TableId::Metrics).await;
-    let strange = [f64::NEG_INFINITY, -0.0, 0.0, 0.1 + 0.2, f64::MIN_POSITIVE / 2.0, f64::INFINITY, f64::NAN];
+    let strange = [f64::NEG_INFINITY, -0.0, 0.0, f64::MIN_POSITIVE / 2.0, 0.1 + 0.2, f64::INFINITY, f64::NAN];
     let rows: Vec<_> = strange.iter().map(|value| ("r", "k", point(1, *value))).collect();
     table.append(vec![facts(&rows)], next(&table)).await.unwrap();
     let found = points(&table, "r", "k").await;
@@ -212,6 +212,8 @@ async fn doubles_have_no_statistics_and_come_back_as_they_were() {
     assert!(add.contains("run_id") && !add.contains("value"), "{add}");
 }
 
+const RUNS: [&str; 10] = ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"];
+
 /// A point look-up fetches pages, not files.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_look_up_reads_little_of_a_large_file() {
@@ -219,14 +221,34 @@ async fn a_look_up_reads_little_of_a_large_file() {
     let faulty = crate::testing::FaultyStore::over(store.objects());
     let store = store.with_objects(Arc::clone(&faulty) as _);
     let table = open(&store, TableId::Metrics).await;
-    let batches: Vec<_> = (0..50).map(|run| series(&format!("r{run:02}"), "loss", 0..30_000)).collect();
+    let noisy = |step: i64| {
+        let mixed = (step.cast_unsigned() ^ 0x9E37_79B9).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        point(step, f64::from_bits(0x3FF0_0000_0000_0000 | (mixed >> 12)))
+    };
+    let run = |run: usize| -> Vec<_> { (0..30_000).map(|step| (RUNS[run], "loss", noisy(step))).collect() };
+    let batches: Vec<_> = (0..RUNS.len()).map(|at| facts(&run(at))).collect();
     table.append(batches, next(&table)).await.unwrap();
     let reopened = open(&store, TableId::Metrics).await;
     faulty.take_counts();
-    assert_eq!(points(&reopened, "r31", "loss").await.len(), 30_000);
+    assert_eq!(points(&reopened, "r5", "loss").await.len(), 30_000);
     let first = faulty.take_counts();
     assert!(first.gets <= 2, "footer and pages: {first:?}");
     assert!(first.bytes < reopened.snapshot().bytes() / 4, "{first:?} of {}", reopened.snapshot().bytes());
-    assert!(points(&reopened, "r31x", "loss").await.is_empty());
-    assert_eq!(faulty.take_counts().bytes, 0, "no page holds that run");
+    assert!(points(&reopened, "r5", "accuracy").await.is_empty());
+    assert_eq!(faulty.take_counts().bytes, 0, "no file holds that key");
+}
+
+#[test]
+fn all_of_it_can_be_used_from_any_task() {
+    fn anywhere<T: Send + Sync + Clone>() {}
+    fn sent<T: Send>(_: impl FnOnce(&'static Table) -> T) {}
+    anywhere::<Table>();
+    anywhere::<crate::Lake>();
+    anywhere::<Snapshot>();
+    sent(|table| table.append(Vec::new(), mark(0, 1)));
+    sent(|table| table.merge(Vec::new(), mark(0, 1)));
+    sent(|table| async move { table.compact(&crate::CompactPolicy::default()).await });
+    sent(|table| table.vacuum(std::time::Duration::ZERO));
+    sent(Table::refresh);
 }

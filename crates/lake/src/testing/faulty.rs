@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
@@ -53,16 +53,32 @@ pub(crate) struct FaultyStore {
     inner: Arc<dyn ObjectStore>,
     counts: Arc<Mutex<Counts>>,
     planned: Mutex<Vec<Planned>>,
+    countdown: Mutex<Option<(usize, Fault)>>,
 }
 
 impl FaultyStore {
     pub(crate) fn over(inner: &Arc<dyn ObjectStore>) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::clone(inner), counts: Arc::default(), planned: Mutex::default() })
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            counts: Arc::default(),
+            planned: Mutex::default(),
+            countdown: Mutex::default(),
+        })
     }
 
     /// Plans a fault for the next `verb` on a path with `path_part` in it.
     pub(crate) fn plan(&self, verb: Verb, path_part: &str, fault: Fault) {
         self.planned.lock().push(Planned { verb, path_part: path_part.to_owned(), fault });
+    }
+
+    /// Plans a fault for the request after the next `requests` ones, whatever it is.
+    pub(crate) fn plan_after(&self, requests: usize, fault: Fault) {
+        *self.countdown.lock() = Some((requests, fault));
+    }
+
+    /// Whether the fault of [`Self::plan_after`] has not happened yet. Forgets it.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.countdown.lock().take().is_some()
     }
 
     /// The counts since the last call.
@@ -76,6 +92,12 @@ impl FaultyStore {
             Verb::Get => counts.gets += 1,
             Verb::Put => counts.puts += 1,
             Verb::List => counts.lists += 1,
+        }
+        let mut countdown = self.countdown.lock();
+        match countdown.as_mut() {
+            Some((0, _)) => return countdown.take().map(|(_, fault)| fault),
+            Some((left, _)) => *left -= 1,
+            None => {}
         }
         let mut planned = self.planned.lock();
         let at = planned.iter().position(|plan| plan.verb == verb && path.as_ref().contains(&plan.path_part))?;
@@ -166,6 +188,8 @@ impl FaultyStore {
             return futures::stream::once(async { Err(failed()) }).boxed();
         }
         let counts = Arc::clone(&self.counts);
-        listing.inspect(move |_| counts.lock().listed += 1).boxed()
+        // No store promises an order, so this one breaks it.
+        let backwards = listing.collect::<Vec<_>>().map(|found| futures::stream::iter(found.into_iter().rev()));
+        backwards.flatten_stream().inspect(move |_| counts.lock().listed += 1).boxed()
     }
 }

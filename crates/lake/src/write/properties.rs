@@ -22,7 +22,8 @@ pub(super) fn of(table: TableId, zstd_level: i32) -> WriterProperties {
     let level = ZstdLevel::try_new(zstd_level).unwrap_or_default();
     // Readers do not agree on where NaN belongs: no promise about doubles.
     let columns = table.columns()[..table.key_len()].iter().take_while(|column| column.kind != ColumnKind::Float);
-    let sorting = (0..).zip(columns).map(|(column_idx, _)| SortingColumn { column_idx, descending: false, nulls_first: false });
+    let sorting =
+        (0..).zip(columns).map(|(column_idx, _)| SortingColumn { column_idx, descending: false, nulls_first: false });
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_created_by(format!("runlake {}", env!("CARGO_PKG_VERSION")))

@@ -81,12 +81,11 @@ pub(super) async fn upload(files: &Files, mut pieces: mpsc::Receiver<Piece>) -> 
             files.objects.put(&piece.location, piece.bytes.into()).await.told(table, "write a file")?;
             continue;
         }
-        let mut upload = match large.take() {
-            Some(upload) => upload,
-            None => {
-                let upload = files.objects.put_multipart(&piece.location).await.told(table, "write a file")?;
-                WriteMultipart::new_with_chunk_size(upload, PIECE_BYTES)
-            }
+        let mut upload = if let Some(upload) = large.take() {
+            upload
+        } else {
+            let upload = files.objects.put_multipart(&piece.location).await.told(table, "write a file")?;
+            WriteMultipart::new_with_chunk_size(upload, PIECE_BYTES)
         };
         upload.wait_for_capacity(UPLOADS_AT_ONCE).await.told(table, "write a file")?;
         upload.put(piece.bytes);

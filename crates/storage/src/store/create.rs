@@ -76,7 +76,7 @@ pub(super) async fn probe(store: &Store) -> Result<(), Error> {
 
 async fn probe_at(store: &Store, path: &Path) -> Result<(), Error> {
     let (first, second) = (Bytes::from(nonce()), Bytes::from(nonce()));
-    let unfit = |problem: String| Error::NoConditionalPut { store: store.url.as_str().into(), problem };
+    let unfit = |problem: String| Error::NoConditionalPut { store: store.url.clone(), problem };
     match put_new(store, path, first.clone()).await {
         Ok(PutNew::Created) => {}
         Ok(PutNew::Taken(_)) => return Err(unfit("a name nobody ever used was taken".into())),

@@ -219,6 +219,22 @@ async fn a_tree_goes_with_its_folders() {
 }
 
 #[tokio::test]
+async fn what_a_crash_left_is_cleared_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path().to_str().unwrap()).await;
+    store.put_new(&Path::from("a/b"), "x".into()).await.unwrap();
+    for left in ["#1", "a/#22", "a/#not", "a/3"] {
+        std::fs::write(dir.path().join(left), "x").unwrap();
+    }
+    assert_eq!(store.sweep_staging(Timestamp::from_micros(1)).await.unwrap(), 0, "it is still being written");
+    let later = Timestamp::from_millis(4_000_000_000_000).unwrap();
+    assert_eq!(store.folder("a").sweep_staging(later).await.unwrap(), 1);
+    assert_eq!(store.sweep_staging(later).await.unwrap(), 1);
+    assert_eq!(std::fs::read_dir(dir.path().join("a")).unwrap().count(), 3, "only staging files went");
+    assert_eq!(open("memory://").await.sweep_staging(later).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn places_that_cannot_be_a_store_say_why() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");

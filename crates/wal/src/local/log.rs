@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ pub(super) struct Found {
     pub(super) segments: VecDeque<(u64, Seq)>,
     /// Where the log ends.
     pub(super) newest: Limit,
+    /// Frames up to here are not there any more.
+    pub(super) gone: Seq,
     /// Frames up to here are needed no more.
     pub(super) trimmed: Seq,
     pub(super) distance: Distance,
@@ -91,7 +93,7 @@ impl LocalLog {
             next_number: found.segments.back().map_or(1, |(number, _)| number + 1),
             sealed: found.segments,
             current: None,
-            last: found.newest.last,
+            last: found.newest.last.max(found.trimmed),
             written: found.newest,
             trimmed: found.trimmed,
             distance: found.distance,
@@ -140,7 +142,7 @@ impl LocalLog {
                 None => spares.make(FIRST.max(room).min(self.segment_bytes))?,
             }
         };
-        let current = self.open_segment(first, spare)?;
+        let current = self.open_segment(first, &spare)?;
         self.next_number += 1;
         if let Some(before) = self.current.replace(current) {
             self.sealed.push_back((before.number, self.written.last));
@@ -150,7 +152,7 @@ impl LocalLog {
         Ok(())
     }
 
-    fn open_segment(&self, first_seq: Seq, spare: PathBuf) -> Result<Current, Error> {
+    fn open_segment(&self, first_seq: Seq, spare: &Path) -> Result<Current, Error> {
         let number = self.next_number;
         let header = Header {
             body: BODY,
@@ -165,13 +167,13 @@ impl LocalLog {
             lake_id: self.folder.lake_id.clone(),
         };
         let failed = |error| Error::io(format!("open the log segment {}", spare.display()), error);
-        let file = OpenOptions::new().read(true).write(true).open(&spare).map_err(failed)?;
+        let file = OpenOptions::new().read(true).write(true).open(spare).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         let mut page = header.encode().to_vec();
         page.resize(BODY as usize, 0);
         file.write_all_at(&page, 0).and_then(|()| file.sync_data()).map_err(failed)?;
         let path = self.folder.segment(number);
-        std::fs::rename(&spare, &path).map_err(|error| Error::io(format!("create {}", path.display()), error))?;
+        std::fs::rename(spare, &path).map_err(|error| Error::io(format!("create {}", path.display()), error))?;
         self.folder.sync()?;
         Ok(Current { number, file, path, seal: header.seal(), offset: u64::from(BODY), size })
     }

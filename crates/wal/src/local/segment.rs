@@ -145,7 +145,7 @@ impl SegmentReader {
         let Some(frame) = self.header_at(self.offset)? else { return Ok(Step::Nothing("no frame begins here")) };
         let expected = match frame.kind {
             Kind::Data => self.expected,
-            Kind::End => Seq(self.expected.0 - 1),
+            Kind::End => Seq(self.expected.0.saturating_sub(1)),
         };
         if frame.seq != expected {
             return Ok(Step::Nothing("the frame here has another sequence number than it should"));

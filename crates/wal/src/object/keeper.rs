@@ -13,7 +13,6 @@ use runlake_types::Epoch;
 use tokio::runtime::Handle;
 
 use super::Place;
-use super::open::failed;
 use crate::Error;
 
 /// Objects deleted before looking at the clock again.
@@ -140,7 +139,7 @@ impl Shared {
         let name = names::writer_heartbeat(self.epoch.0);
         let body = Bytes::from(runlake_storage::nonce());
         if let Err(source) = self.place.store.objects().put(&name, body.into()).await {
-            let error = failed(&self.place, "write", &name, source);
+            let error = Error::object(format!("write {name}"), &self.place.store, source);
             tracing::warn!(%error, "no sign of life could be given; another server may think this one is gone");
         }
     }

@@ -42,7 +42,7 @@ pub(super) struct ObjectLog {
 impl ObjectLog {
     pub(super) fn new(
         place: Place,
-        fence: Fenced,
+        fence: &Fenced,
         epoch: Epoch,
         clock: Arc<dyn Clock>,
         settings: &Settings,
@@ -58,7 +58,7 @@ impl ObjectLog {
             clock,
             linger: settings.object_linger,
             next_number: fence.number + 1,
-            last: fence.last,
+            last: fence.last.max(fence.trimmed),
             written: fence.last,
             trimmed: fence.trimmed,
             recorded: fence.trimmed,

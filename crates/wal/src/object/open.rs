@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use runlake_storage::{PutNew, names};
 use runlake_types::{Clock, Epoch, Seq};
@@ -52,7 +51,7 @@ async fn refuse_if_alive(place: &Place, claims: &Claims, holder: Epoch, lease: D
     if age >= lease {
         return Ok(());
     }
-    let wait = (lease - age).as_secs() + 1;
+    let wait = lease.saturating_sub(age).as_secs() + 1;
     let note = format!(", seen {} s ago (if it is gone, its lease ends in {wait} s)", age.as_secs());
     let owner = claim::owner(&place.store, holder).await?;
     Err(Error::Owned { lake: place.store.url().to_string(), owner, note })
@@ -61,7 +60,7 @@ async fn refuse_if_alive(place: &Place, claims: &Claims, holder: Epoch, lease: D
 /// What time the store has, so that no two clocks need to agree: writes the heartbeat of the epoch about to be claimed.
 async fn store_time(place: &Place, epoch: Epoch) -> Result<ObjectMeta, Error> {
     let name = names::writer_heartbeat(epoch.0);
-    let failed = |source| failed(place, "write", &name, source);
+    let failed = |source| Error::object(format!("write {name}"), &place.store, source);
     place.store.objects().put(&name, Bytes::from(runlake_storage::nonce()).into()).await.map_err(failed)?;
     place.store.objects().head(&name).await.map_err(failed)
 }
@@ -124,14 +123,13 @@ pub(super) async fn fence(place: &Place, epoch: Epoch, clock: &dyn Clock) -> Res
         }
         let stray = names::wal_object(number);
         tracing::debug!(%stray, "the old writer is past this fence; trying a higher one");
-        place.store.objects().delete(&stray).await.map_err(|source| failed(place, "delete", &stray, source))?;
+        place
+            .store
+            .objects()
+            .delete(&stray)
+            .await
+            .map_err(|source| Error::object(format!("delete {stray}"), &place.store, source))?;
     }
     let problem = format!("another server writes so fast that no fence could be placed in {TRIES} attempts");
-    Err(Error::corrupt(names::WAL, 0, problem))
-}
-
-pub(super) fn failed(place: &Place, operation: &'static str, path: &Path, source: object_store::Error) -> Error {
-    let error =
-        runlake_storage::Error::Object { operation, path: path.clone(), store: place.store.url().clone(), source };
-    Error::store("write the log", error)
+    Err(Error::io("place a fence", std::io::Error::other(problem)))
 }

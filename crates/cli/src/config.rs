@@ -1,0 +1,191 @@
+//! Options of the server, from flags, environment and file.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::units::{Size, Span};
+use crate::{Failure, Result};
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "runlake.toml";
+
+/// Where a lake is.
+#[derive(Debug, Args)]
+pub(crate) struct LakeArgs {
+    /// The lake: a folder, or a URL such as s3://bucket/path, gs://bucket/path or az://container/path.
+    #[arg(long, env = "RUNLAKE_LAKE", value_name = "PLACE", default_value = "./runlake-data")]
+    pub(crate) lake: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+macro_rules! options {
+    ($($(#[$attribute:meta])* $name:ident: $kind:ty,)*) => {
+        /// Options of `runlake server`; what is not given is `None`.
+        #[derive(Debug, Default, Args, Deserialize)]
+        #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+        pub(crate) struct ServerArgs {
+            $($(#[$attribute])* pub(crate) $name: Option<$kind>,)*
+
+            /// Read options from this TOML file [default: runlake.toml, where there is one].
+            #[arg(long, env = "RUNLAKE_CONFIG", value_name = "FILE")]
+            #[serde(skip)]
+            pub(crate) config: Option<PathBuf>,
+        }
+
+        impl ServerArgs {
+            /// These options, and from `lower` those that are not given here.
+            fn or(self, lower: Self) -> Self {
+                Self { $($name: self.$name.or(lower.$name),)* config: self.config }
+            }
+        }
+    };
+}
+
+options! {
+    /// Address to listen on; 0.0.0.0 for every network of the machine [default: 127.0.0.1].
+    #[arg(long, env = "RUNLAKE_HOST", value_name = "ADDRESS")]
+    host: String,
+
+    /// Port to listen on; 0 picks a free one [default: 5000].
+    #[arg(long, env = "RUNLAKE_PORT")]
+    port: u16,
+
+    /// The lake: a folder (made when missing), or a URL such as s3://bucket/path, gs://bucket/path or
+    /// az://container/path [default: ./runlake-data].
+    #[arg(long, env = "RUNLAKE_LAKE", value_name = "PLACE")]
+    lake: String,
+
+    /// Root of the artifact locations of new experiments. With mlflow-artifacts:/ clients send files to this server;
+    /// with another URL they write there themselves [default: mlflow-artifacts:/].
+    #[arg(long, env = "RUNLAKE_DEFAULT_ARTIFACT_ROOT", value_name = "URI")]
+    default_artifact_root: String,
+
+    /// Where the server keeps the files that clients send to it [default: the folder "artifacts" of the lake].
+    #[arg(long, env = "RUNLAKE_ARTIFACTS_DESTINATION", value_name = "PLACE")]
+    artifacts_destination: String,
+
+    /// Memory for buffers and caches [default: 512MB].
+    #[arg(long, env = "RUNLAKE_MEMORY_BUDGET", value_name = "SIZE")]
+    memory_budget: Size,
+
+    /// How long rows wait at most until the tables hold them [default: 60s].
+    #[arg(long, env = "RUNLAKE_FLUSH_INTERVAL", value_name = "TIME")]
+    flush_interval: Span,
+
+    /// Longest request other than a file, in bytes [default: 64MiB].
+    #[arg(long, env = "RUNLAKE_BODY_LIMIT", value_name = "SIZE")]
+    body_limit: Size,
+
+    /// Connections served at once [default: 4096].
+    #[arg(long, env = "RUNLAKE_MAX_CONNECTIONS", value_name = "NUMBER")]
+    max_connections: usize,
+
+    /// How long open requests may take to finish at the end [default: 10s].
+    #[arg(long, env = "RUNLAKE_DRAIN_TIMEOUT", value_name = "TIME")]
+    drain_timeout: Span,
+
+    /// Names by which clients call this server, besides localhost and private addresses; * stands for any text.
+    #[arg(long, env = "RUNLAKE_ALLOWED_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
+    allowed_hosts: Vec<String>,
+
+    /// Origins of other web pages that may change data here; * stands for any text.
+    #[arg(long, env = "RUNLAKE_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    allowed_origins: Vec<String>,
+
+    /// Refuse param and tag values that are too long instead of cutting them.
+    #[arg(long, env = "RUNLAKE_REFUSE_LONG_VALUES", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL")]
+    refuse_long_values: bool,
+
+    /// Serve the lake for reading only, beside the server that writes it.
+    #[arg(long, env = "RUNLAKE_READ_ONLY", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    read_only: bool,
+
+    /// Take the lake over from another server, which then can write no more.
+    #[arg(long, env = "RUNLAKE_TAKEOVER", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    takeover: bool,
+
+    /// How log lines look [default: text].
+    #[arg(long, env = "RUNLAKE_LOG_FORMAT")]
+    log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug or trace, also by part: info,runlake_engine=debug [default: info].
+    #[arg(long, env = "RUNLAKE_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: String,
+}
+
+impl ServerArgs {
+    /// Fills in what the file says; the path of the file, if one was read.
+    pub(crate) fn with_file(self) -> Result<(Self, Option<PathBuf>)> {
+        let path = match &self.config {
+            Some(path) => path.clone(),
+            None if Path::new(DEFAULT_FILE).is_file() => PathBuf::from(DEFAULT_FILE),
+            None => return Ok((self, None)),
+        };
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Failure::usage(format!("the file {} cannot be read: {error}", path.display())))?;
+        let file = parse(&text).map_err(|problem| Failure::usage(format!("in {}: {problem}", path.display())))?;
+        Ok((self.or(file), Some(path)))
+    }
+
+    /// Whether `--read-only` is set.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only.unwrap_or(false)
+    }
+}
+
+/// Reads a file's text. The message names the key that is wrong.
+fn parse(text: &str) -> Result<ServerArgs, String> {
+    toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_set_every_option() {
+        let file = parse(
+            "host = \"0.0.0.0\"\nport = 5001\nlake = \"s3://b/p\"\ndefault-artifact-root = \"s3://a\"\n\
+             artifacts-destination = \"/data\"\nmemory-budget = \"1GB\"\nflush-interval = \"5s\"\nbody-limit = \"1MiB\"\n\
+             max-connections = 9\ndrain-timeout = \"1s\"\nallowed-hosts = [\"a\"]\nallowed-origins = [\"b\"]\n\
+             refuse-long-values = true\nread-only = true\ntakeover = false\nlog-format = \"json\"\nlog-level = \"warn\"\n",
+        )
+        .unwrap();
+        assert_eq!(file.port, Some(5001));
+        assert_eq!(file.memory_budget, Some(Size(1_000_000_000)));
+        assert_eq!(file.log_format, Some(LogFormat::Json));
+        assert_eq!(file.allowed_hosts, Some(vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_named() {
+        let unknown = parse("prot = 5000\n").unwrap_err();
+        assert!(unknown.contains("unknown field `prot`") && unknown.contains("`port`"), "{unknown}");
+        let bad = parse("memory-budget = \"lots\"\n").unwrap_err();
+        assert!(bad.contains("memory-budget") && bad.contains("512MB"), "{bad}");
+        assert!(parse("config = \"x\"\n").is_err());
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let flags = ServerArgs { port: Some(1), ..ServerArgs::default() };
+        let file = parse("port = 2\nhost = \"h\"\n").unwrap();
+        let merged = flags.or(file);
+        assert_eq!((merged.port, merged.host.as_deref()), (Some(1), Some("h")));
+    }
+}

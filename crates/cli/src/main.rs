@@ -1,0 +1,113 @@
+//! The `runlake` binary: command line, configuration, wiring, signals.
+
+mod config;
+mod doctor;
+mod lake;
+mod logging;
+mod server;
+mod units;
+mod upkeep;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{LakeArgs, ServerArgs};
+use crate::upkeep::{Target, VacuumArgs};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a command ends with when it fails: one sentence on what went wrong, and what to do.
+type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+/// Tracks machine learning experiments: an MLflow server whose data is a lake of Delta tables.
+///
+/// Start a server, point any MLflow client at it, and query the tables with whatever reads Delta Lake.
+#[derive(Debug, Parser)]
+#[command(name = "runlake", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  runlake server                                  a lake in ./runlake-data, on http://127.0.0.1:5000
+  runlake server --lake s3://bucket/experiments   a lake on an object store
+  runlake flush --server http://127.0.0.1:5000    bring the tables up to date now
+  runlake doctor --lake ./runlake-data            is this lake in order?";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves a lake to MLflow clients.
+    ///
+    /// Every option can also be set by an environment variable (shown with it) or by a key of the same name in a TOML
+    /// file, e.g. `memory-budget = "2GB"`. A flag wins over the environment, the environment over the file.
+    Server(Box<ServerArgs>),
+    /// Writes everything that was acknowledged into the tables, so that other engines see it.
+    Flush(Target),
+    /// Rewrites small table files into large sorted ones.
+    Compact(Target),
+    /// Deletes table files that no recent version of the tables names.
+    Vacuum(VacuumArgs),
+    /// Checks a lake and says what it finds. Exit code 1 if something is wrong.
+    ///
+    /// Reads only, and can be used beside a running server.
+    Doctor(LakeArgs),
+}
+
+/// Why a command failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    /// The command could not be done.
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 1 }
+    }
+
+    /// The command was not meant like that.
+    fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 2 }
+    }
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the threads of the server cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(run(command));
+    // What still runs in the background after an orderly end is of no use to anybody.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                eprintln!("error: {}", failure.message);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+async fn run(command: Command) -> Result {
+    match command {
+        Command::Server(args) => server::run(*args).await,
+        Command::Flush(target) => upkeep::flush(target).await,
+        Command::Compact(target) => upkeep::compact(target).await,
+        Command::Vacuum(args) => upkeep::vacuum(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

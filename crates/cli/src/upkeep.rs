@@ -1,0 +1,152 @@
+//! `runlake flush`, `compact` and `vacuum`: through the server that owns a lake, or on a lake that no server has open.
+
+use std::time::Duration;
+
+use clap::Args;
+use runlake_engine::{Engine, Settings};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::lake::{open_engine, open_lake_store};
+use crate::units::Span;
+use crate::{Failure, Result};
+
+/// Which lake.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Target {
+    /// Address of the server that has the lake open, e.g. http://127.0.0.1:5000.
+    #[arg(long, env = "RUNLAKE_SERVER", value_name = "URL")]
+    server: Option<String>,
+
+    /// The lake itself, while no server has it open: a folder or URL.
+    #[arg(long, value_name = "PLACE")]
+    lake: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VacuumArgs {
+    #[command(flatten)]
+    target: Target,
+
+    /// How long files stay after the tables stopped naming them. Readers of older versions, and queries that take
+    /// longer than this, need them.
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    retain: Span,
+}
+
+#[derive(Debug, Deserialize)]
+struct Flushed {
+    points: usize,
+    changes: usize,
+}
+
+#[derive(Debug, Deserialize)]
+struct Compacted {
+    files_removed: u64,
+    files_added: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Vacuumed {
+    files_deleted: u64,
+    bytes_deleted: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+pub(crate) async fn flush(target: Target) -> Result {
+    let done = match target.open().await? {
+        Opened::Server(server) => server.post("flush", json!({})).await?,
+        Opened::Lake(engine) => {
+            let summary = finish(&engine, engine.flush().await).await?;
+            Flushed { points: summary.points, changes: summary.changes }
+        }
+    };
+    println!("flushed {} metric points and {} other rows", done.points, done.changes);
+    Ok(())
+}
+
+pub(crate) async fn compact(target: Target) -> Result {
+    let done = match target.open().await? {
+        Opened::Server(server) => server.post("compact", json!({})).await?,
+        Opened::Lake(engine) => {
+            let summary = finish(&engine, engine.compact().await).await?;
+            Compacted { files_removed: summary.files_removed, files_added: summary.files_added }
+        }
+    };
+    println!("compacted {} files into {}", done.files_removed, done.files_added);
+    Ok(())
+}
+
+pub(crate) async fn vacuum(args: VacuumArgs) -> Result {
+    let retain = args.retain.0;
+    let done = match args.target.open().await? {
+        Opened::Server(server) => server.post("vacuum", json!({ "retain_seconds": retain.as_secs() })).await?,
+        Opened::Lake(engine) => {
+            let summary = finish(&engine, engine.vacuum(retain).await).await?;
+            Vacuumed { files_deleted: summary.files_deleted, bytes_deleted: summary.bytes_deleted }
+        }
+    };
+    println!("deleted {} files, {} bytes", done.files_deleted, done.bytes_deleted);
+    Ok(())
+}
+
+/// A way to the lake.
+enum Opened {
+    Server(Server),
+    Lake(Box<Engine>),
+}
+
+impl Target {
+    async fn open(self) -> Result<Opened> {
+        match (self.server, self.lake) {
+            (Some(url), _) => Ok(Opened::Server(Server { url: url.trim_end_matches('/').to_owned() })),
+            (None, Some(place)) => {
+                let store = open_lake_store(&place).await?;
+                Ok(Opened::Lake(Box::new(open_engine(store, Settings::default()).await?)))
+            }
+            (None, None) => Err(Failure::usage("say which lake: --server URL or --lake PLACE")),
+        }
+    }
+}
+
+/// The outcome, once the engine is closed.
+async fn finish<T>(engine: &Engine, outcome: runlake_engine::Result<T>) -> Result<T> {
+    let closed = engine.close().await;
+    let done = outcome.map_err(|error| Failure::new(error.to_string()))?;
+    closed.map_err(|error| Failure::new(format!("the lake could not be closed: {error}")))?;
+    Ok(done)
+}
+
+/// A running server.
+struct Server {
+    url: String,
+}
+
+impl Server {
+    async fn post<T: DeserializeOwned>(&self, action: &str, body: serde_json::Value) -> Result<T> {
+        let url = format!("{}/api/runlake/{action}", self.url);
+        let unreachable = |error: reqwest::Error| {
+            Failure::new(format!("the server at {} did not answer: {error}; is it running, and is the address right?", self.url))
+        };
+        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).build().map_err(unreachable)?;
+        let response = client.post(&url).json(&body).send().await.map_err(unreachable)?;
+        let status = response.status();
+        let answer = response.bytes().await.map_err(unreachable)?;
+        if status.is_success() {
+            return serde_json::from_slice(&answer).map_err(|error| {
+                Failure::new(format!("{url} answered what runlake does not understand ({error}); is it a runlake server?"))
+            });
+        }
+        let reason = match serde_json::from_slice(&answer) {
+            Ok(Refusal { message }) => message,
+            Err(_) => format!("status {status}; is it a runlake server?"),
+        };
+        Err(Failure::new(format!("{url} refused: {reason}")))
+    }
+}

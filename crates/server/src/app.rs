@@ -1,0 +1,161 @@
+//! What the handlers share, and the frame around each of them.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts as _, RawPathParams, Request};
+use axum::response::{IntoResponse as _, Response};
+use futures::FutureExt as _;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use runlake_artifacts::Artifacts;
+use runlake_engine::Engine;
+use runlake_tracking::Tracking;
+use tracing::Instrument as _;
+
+use crate::call::Call;
+use crate::error::{ApiError, Result};
+use crate::guard::Guard;
+use crate::metrics::{Metrics, RouteMetrics};
+use crate::settings::Settings;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest request id that is taken over from a caller.
+const REQUEST_ID_BYTES: usize = 128;
+
+/// Everything the handlers need. Clones share it.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    tracking: Tracking,
+    artifacts: Artifacts,
+    /// Files at a place that clients write themselves, and the URI of that place.
+    foreign: Option<(String, Artifacts)>,
+    settings: Settings,
+    guard: Guard,
+    metrics: Metrics,
+    /// Random for each process, so that ids of two servers do not meet in one log.
+    id_prefix: u32,
+    next_id: AtomicU64,
+}
+
+impl App {
+    /// Serves `tracking`, with the files of runs at `artifacts`. `foreign` is for a default artifact root that clients
+    /// write to without the server: its URI, and the files below it, which are then only listed and read here.
+    pub fn new(
+        tracking: Tracking,
+        artifacts: Artifacts,
+        foreign: Option<(String, Artifacts)>,
+        settings: Settings,
+    ) -> Self {
+        Self(Arc::new(Parts {
+            tracking,
+            artifacts,
+            foreign,
+            guard: Guard::new(&settings),
+            settings,
+            metrics: Metrics::new(),
+            id_prefix: random(),
+            next_id: AtomicU64::new(0),
+        }))
+    }
+
+    pub(crate) fn tracking(&self) -> &Tracking {
+        &self.0.tracking
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.0.tracking.engine()
+    }
+
+    pub(crate) fn artifacts(&self) -> &Artifacts {
+        &self.0.artifacts
+    }
+
+    pub(crate) fn foreign_artifacts(&self) -> Option<&(String, Artifacts)> {
+        self.0.foreign.as_ref()
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Answers one request: guard, id, handler, error or panic to answer, headers, counters.
+    pub(crate) async fn answer<F, Fut>(self, route: RouteMetrics, handler: F, request: Request) -> Response
+    where
+        F: FnOnce(Call) -> Fut,
+        Fut: Future<Output = Result<Response>> + Send,
+    {
+        let started = Instant::now();
+        let (mut parts, body) = request.into_parts();
+        let id = self.request_id(parts.headers.get(REQUEST_ID));
+        let origin = parts.headers.get(header::ORIGIN).cloned();
+        let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), method = %parts.method, path = parts.uri.path());
+        let outcome = if let Err(refusal) = self.0.guard.check(&parts) {
+            Ok((StatusCode::FORBIDDEN, refusal).into_response())
+        } else {
+            let params = RawPathParams::from_request_parts(&mut parts, &()).await.ok();
+            let call = Call::new(self.clone(), parts, body, params);
+            let outcome = AssertUnwindSafe(handler(call)).catch_unwind().instrument(span.clone()).await;
+            outcome.unwrap_or_else(|panic| Err(ApiError::internal(panic_message(panic.as_ref()))))
+        };
+        let mut response = outcome.unwrap_or_else(|error| {
+            span.in_scope(|| log(&error));
+            error.into_response()
+        });
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, id);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        self.0.guard.allow(origin.as_ref(), headers);
+        let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+        route.count(status, elapsed.as_secs_f64());
+        tracing::debug!(parent: &span, status, micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), "answered");
+        response
+    }
+
+    /// The caller's id of the request, or a new one.
+    fn request_id(&self, given: Option<&HeaderValue>) -> HeaderValue {
+        let is_fit = |id: &&HeaderValue| id.len() <= REQUEST_ID_BYTES && id.to_str().is_ok_and(|id| !id.is_empty());
+        given.filter(is_fit).cloned().unwrap_or_else(|| {
+            let number = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+            HeaderValue::try_from(format!("{:08x}-{number:x}", self.0.id_prefix)).expect("hex digits fit a header")
+        })
+    }
+}
+
+/// A number that differs between processes.
+#[allow(clippy::cast_possible_truncation, reason = "any 32 bits will do")]
+fn random() -> u32 {
+    RandomState::new().hash_one(0) as u32
+}
+
+/// Faults of ours are told to whoever runs the server; mistakes of callers only when debugging.
+fn log(error: &ApiError) {
+    let status = error.status().as_u16();
+    if status >= 500 && status != 501 {
+        tracing::error!(status, "{}", error.message());
+    } else {
+        tracing::debug!(status, "{}", error.message());
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("The server failed at this request: {}", text.unwrap_or("a panic without a message"))
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}

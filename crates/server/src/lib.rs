@@ -1,0 +1,26 @@
+//! REST doors: routes, wire types, errors to status, metrics page.
+//!
+//! A request passes the [`guard`] and gets an id, its route's handler reads the fields ([`wire`]), calls one method of
+//! the crates below, and writes the answer; what goes wrong on the way becomes an answer in one place
+//! ([`error`]). [`router`] can be called without a socket; [`serve`] puts it on one.
+
+mod app;
+mod call;
+mod error;
+mod guard;
+mod metrics;
+mod net;
+mod rest;
+mod settings;
+mod wire;
+
+pub use app::App;
+pub use net::serve;
+pub use rest::router;
+pub use settings::Settings;
+
+/// Version of MLflow whose REST API is spoken, as `/version` tells clients that choose routes by it.
+pub const MLFLOW_VERSION: &str = "3.12.0";
+
+/// Version of runlake.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,120 @@
+//! Figures of the server and of the engine below it, for Prometheus.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode, encode_registry};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use runlake_engine::Status;
+
+/// Upper bounds of the latency buckets, seconds.
+const LATENCY_SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+/// Content type of the page.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Every metric of the server.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    latency: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    /// Connections open now.
+    pub(crate) connections: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: &'static str,
+    method: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
+/// What one route counts.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteMetrics {
+    labels: RouteLabels,
+    requests: Family<RequestLabels, Counter>,
+    latency: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("runlake");
+        let requests = Family::default();
+        let latency = Family::new_with_constructor((|| Histogram::new(LATENCY_SECONDS)) as fn() -> Histogram);
+        let connections = Gauge::default();
+        registry.register("http_requests", "Requests by route and status", requests.clone());
+        registry.register("http_request_seconds", "Time from request line to answer", latency.clone());
+        registry.register("http_connections", "Connections open now", connections.clone());
+        Self { registry, requests, latency, connections }
+    }
+
+    /// The counters of a route.
+    pub(crate) fn route(&self, route: &'static str, method: &'static str) -> RouteMetrics {
+        let labels = RouteLabels { route, method };
+        let latency = self.latency.get_or_create_owned(&labels);
+        RouteMetrics { labels, requests: self.requests.clone(), latency }
+    }
+
+    /// The page, as text: the engine's figures, then the server's own.
+    pub(crate) fn page(&self, status: &Status) -> String {
+        let mut page = String::new();
+        encode_registry(&mut page, &engine_registry(status)).expect("writing to memory");
+        encode(&mut page, &self.registry).expect("writing to memory");
+        page
+    }
+}
+
+/// The figures of the engine at one moment.
+fn engine_registry(status: &Status) -> Registry {
+    let mut registry = Registry::with_prefix("runlake");
+    let gauges = [
+        ("applied_seq", "Last position of the log that is durable and visible", status.applied.0),
+        ("flushed_seq", "Last position of the log that table files hold", status.flushed.0),
+        ("memtable_bytes", "Bytes in memory that no table file holds yet", status.memtable_bytes),
+        ("queued_bytes", "Bytes submitted and not durable yet", status.queued_bytes),
+        ("wal_bytes", "Bytes of log that no table has passed yet", status.wal_bytes),
+        ("cached_runs", "Runs whose state is cached for checks", status.cached_runs),
+        ("indexed_runs", "Runs in the search index", status.indexed_runs),
+        ("up", "Whether the engine takes requests", u64::from(status.failure.is_none())),
+    ];
+    for (name, help, value) in gauges {
+        registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
+    }
+    let counters = [
+        ("wal_groups", "Groups of writes made durable", status.groups),
+        ("writes", "Writes made durable", status.writes),
+        ("points", "Metric points made durable", status.points),
+        ("wal_appended_bytes", "Bytes appended to the log", status.appended_bytes),
+        ("flushes", "Flushes that wrote table files", status.flushes),
+        ("flush_failures", "Flushes that failed and were tried again", status.flush_failures),
+        ("compactions", "Compactions that rewrote files", status.compactions),
+    ];
+    for (name, help, value) in counters {
+        registry.register(name, help, ConstCounter::new(value));
+    }
+    registry.register(
+        "wal_append_seconds",
+        "Time spent making groups durable",
+        ConstCounter::new(status.append_time.as_secs_f64()),
+    );
+    registry
+}
+
+impl RouteMetrics {
+    /// Counts an answer.
+    pub(crate) fn count(&self, status: u16, seconds: f64) {
+        let RouteLabels { route, method } = self.labels;
+        self.requests.get_or_create(&RequestLabels { route, method, status }).inc();
+        self.latency.observe(seconds);
+    }
+}

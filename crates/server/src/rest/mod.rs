@@ -1,0 +1,232 @@
+//! The routes. [`router`] lists every one of them; the files beside hold their handlers, one group each.
+//!
+//! Every route of MLflow's exists twice, below `/api` and below `/ajax-api`.
+
+mod artifacts;
+mod download;
+mod elsewhere;
+mod experiments;
+mod lake;
+mod logged_models;
+mod metrics;
+mod multipart;
+mod run_data;
+mod runs;
+mod service;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::{MethodFilter, any, on};
+use futures::future::BoxFuture;
+
+use crate::app::App;
+use crate::call::Call;
+use crate::error::Result;
+use crate::metrics::RouteMetrics;
+
+/// A method of HTTP, for the router and for the metrics page.
+#[derive(Clone, Copy)]
+struct Verb {
+    filter: MethodFilter,
+    name: &'static str,
+}
+
+const GET: Verb = Verb { filter: MethodFilter::GET, name: "GET" };
+const POST: Verb = Verb { filter: MethodFilter::POST, name: "POST" };
+const PUT: Verb = Verb { filter: MethodFilter::PUT, name: "PUT" };
+const PATCH: Verb = Verb { filter: MethodFilter::PATCH, name: "PATCH" };
+const DELETE: Verb = Verb { filter: MethodFilter::DELETE, name: "DELETE" };
+
+/// All routes of a server.
+pub fn router(app: App) -> Router {
+    let mut table = Table { app, router: Router::new() };
+    table.tracking();
+    table.artifacts();
+    table.own();
+    elsewhere::routes(&mut table);
+    table.finish()
+}
+
+/// Routes as they are listed.
+struct Table {
+    app: App,
+    router: Router<App>,
+}
+
+impl Table {
+    /// Experiments, runs, their data, logged models.
+    fn tracking(&mut self) {
+        self.post("2.0/mlflow/experiments/create", experiments::create);
+        self.post("2.0/mlflow/experiments/delete", experiments::delete);
+        self.post("2.0/mlflow/experiments/delete-experiment-tag", experiments::delete_tag);
+        self.get("2.0/mlflow/experiments/get", experiments::get);
+        self.get("2.0/mlflow/experiments/get-by-name", experiments::get_by_name);
+        self.post("2.0/mlflow/experiments/restore", experiments::restore);
+        self.get("2.0/mlflow/experiments/search", experiments::search);
+        self.post("2.0/mlflow/experiments/search", experiments::search);
+        self.post("2.0/mlflow/experiments/search-datasets", experiments::search_datasets);
+        // MLflow's own table of routes misses a slash here.
+        self.post("2.0mlflow/experiments/search-datasets", experiments::search_datasets);
+        self.post("2.0/mlflow/experiments/set-experiment-tag", experiments::set_tag);
+        self.post("2.0/mlflow/experiments/update", experiments::update);
+
+        self.post("2.0/mlflow/runs/create", runs::create);
+        self.post("2.0/mlflow/runs/delete", runs::delete);
+        self.get("2.0/mlflow/runs/get", runs::get);
+        self.post("2.0/mlflow/runs/restore", runs::restore);
+        self.post("2.0/mlflow/runs/search", runs::search);
+        self.post("2.0/mlflow/runs/update", runs::update);
+
+        self.post("2.0/mlflow/runs/delete-tag", run_data::delete_tag);
+        self.post("2.0/mlflow/runs/log-batch", run_data::log_batch);
+        self.post("2.0/mlflow/runs/log-inputs", run_data::log_inputs);
+        self.post("2.0/mlflow/runs/log-metric", run_data::log_metric);
+        self.post("2.0/mlflow/runs/log-model", run_data::log_model);
+        self.post("2.0/mlflow/runs/log-parameter", run_data::log_param);
+        self.post("2.0/mlflow/runs/outputs", run_data::log_outputs);
+        self.post("2.0/mlflow/runs/set-tag", run_data::set_tag);
+
+        self.get("2.0/mlflow/metrics/get-history", metrics::history);
+        self.get("2.0/mlflow/metrics/get-history-bulk", metrics::history_bulk);
+        self.get("2.0/mlflow/metrics/get-history-bulk-interval", metrics::history_interval);
+
+        self.post("2.0/mlflow/logged-models", logged_models::create);
+        self.post("2.0/mlflow/logged-models/search", logged_models::search);
+        self.get("2.0/mlflow/logged-models/{model_id}", logged_models::get);
+        self.patch("2.0/mlflow/logged-models/{model_id}", logged_models::finalize);
+        self.delete("2.0/mlflow/logged-models/{model_id}", logged_models::delete);
+        self.post("2.0/mlflow/logged-models/{model_id}/params", logged_models::log_params);
+        self.patch("2.0/mlflow/logged-models/{model_id}/tags", logged_models::set_tags);
+        self.delete("2.0/mlflow/logged-models/{model_id}/tags/{tag_key}", logged_models::delete_tag);
+    }
+
+    /// Files of runs and models, through the server.
+    fn artifacts(&mut self) {
+        self.get("2.0/mlflow-artifacts/artifacts", artifacts::list_destination);
+        self.get("2.0/mlflow-artifacts/artifacts/{*path}", artifacts::download);
+        self.put("2.0/mlflow-artifacts/artifacts/{*path}", artifacts::upload);
+        self.delete("2.0/mlflow-artifacts/artifacts/{*path}", artifacts::delete);
+        self.post("2.0/mlflow-artifacts/mpu/create/{*path}", multipart::create);
+        self.post("2.0/mlflow-artifacts/mpu/complete/{*path}", multipart::complete);
+        self.post("2.0/mlflow-artifacts/mpu/abort/{*path}", multipart::abort);
+        self.put("2.0/mlflow-artifacts/mpu/part/{*path}", multipart::part);
+        self.get("2.0/mlflow-artifacts/presigned/{*path}", artifacts::presigned);
+
+        self.get("2.0/mlflow/artifacts/list", artifacts::list_run);
+        self.post("2.0/mlflow/artifacts/presigned-download-url", artifacts::presigned_download);
+        self.post("2.0/mlflow/artifacts/presigned-upload-url", artifacts::presigned_upload);
+        self.post("2.0/mlflow/upload-artifact", artifacts::upload_to_run);
+        self.get("2.0/mlflow/logged-models/{model_id}/artifacts/directories", artifacts::list_model);
+        self.get("2.0/mlflow/logged-models/{model_id}/artifacts/files", artifacts::download_of_model);
+        self.at_root(GET, "/get-artifact", artifacts::download_of_run);
+    }
+
+    /// What is runlake's own, and pages of the server.
+    fn own(&mut self) {
+        self.at_root(GET, "/", service::front);
+        self.at_root(GET, "/health", service::health);
+        self.at_root(GET, "/version", service::version);
+        self.at_root(GET, "/metrics", service::metrics);
+        self.get("3.0/mlflow/server-info", service::server_info);
+        self.get("3.0/mlflow/ui-telemetry", service::ui_telemetry);
+        self.post("3.0/mlflow/ui-telemetry", elsewhere::nothing);
+
+        self.at_root(GET, "/api/runlake/metrics/envelope", metrics::envelope);
+        self.at_root(GET, "/api/runlake/status", lake::status);
+        self.at_root(POST, "/api/runlake/flush", lake::flush);
+        self.at_root(POST, "/api/runlake/compact", lake::compact);
+        self.at_root(POST, "/api/runlake/vacuum", lake::vacuum);
+    }
+
+    fn get<H: Handler>(&mut self, path: &'static str, handler: H) {
+        self.both(GET, path, handler);
+    }
+
+    fn post<H: Handler>(&mut self, path: &'static str, handler: H) {
+        self.both(POST, path, handler);
+    }
+
+    fn put<H: Handler>(&mut self, path: &'static str, handler: H) {
+        self.both(PUT, path, handler);
+    }
+
+    fn patch<H: Handler>(&mut self, path: &'static str, handler: H) {
+        self.both(PATCH, path, handler);
+    }
+
+    fn delete<H: Handler>(&mut self, path: &'static str, handler: H) {
+        self.both(DELETE, path, handler);
+    }
+
+    /// A route of MLflow's, below both prefixes.
+    fn both<H: Handler>(&mut self, verb: Verb, path: &'static str, handler: H) {
+        for prefix in ["/api/", "/ajax-api/"] {
+            self.add(verb, &format!("{prefix}{path}"), path, handler);
+        }
+    }
+
+    fn at_root<H: Handler>(&mut self, verb: Verb, path: &'static str, handler: H) {
+        self.add(verb, path, path, handler);
+    }
+
+    /// Adds one route. `label` is what the metrics page calls it.
+    fn add<H: Handler>(&mut self, verb: Verb, path: &str, label: &'static str, handler: H) {
+        let counted = self.app.metrics().route(label, verb.name);
+        let endpoint = framed(counted, handler);
+        self.router = std::mem::take(&mut self.router).route(path, on(verb.filter, endpoint));
+    }
+
+    /// Answers everything at and below `path` that no other route takes the same way, below both prefixes.
+    fn rest_of<H: Handler>(&mut self, path: &'static str, handler: H) {
+        for prefix in ["/api/", "/ajax-api/"] {
+            for tail in ["", "/{*rest}"] {
+                let counted = self.app.metrics().route(path, "ANY");
+                let path = format!("{prefix}{path}{tail}");
+                let endpoint = framed(counted, handler);
+                self.router = std::mem::take(&mut self.router).route(&path, any(endpoint));
+            }
+        }
+    }
+
+    /// Unknown paths and wrong methods pass the same frame as everything else.
+    fn finish(self) -> Router {
+        let unknown = self.app.metrics().route("unknown", "ANY");
+        let wrong_method = self.app.metrics().route("wrong-method", "ANY");
+        self.router
+            .fallback(|State(app): State<App>, request: Request| app.answer(unknown, service::unknown, request))
+            .method_not_allowed_fallback(|State(app): State<App>, request: Request| {
+                app.answer(wrong_method, service::wrong_method, request)
+            })
+            .with_state(self.app)
+    }
+}
+
+/// A function that answers a [`Call`].
+trait Handler: Copy + Send + Sync + 'static {
+    fn handle(self, call: Call) -> impl Future<Output = Result<Response>> + Send;
+}
+
+impl<F, Fut> Handler for F
+where
+    F: Fn(Call) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<Response>> + Send,
+{
+    fn handle(self, call: Call) -> impl Future<Output = Result<Response>> + Send {
+        self(call)
+    }
+}
+
+/// A handler within the frame that every request passes ([`App::answer`]), as the router calls it.
+fn framed<H: Handler>(
+    counted: RouteMetrics,
+    handler: H,
+) -> impl Fn(State<App>, Request) -> BoxFuture<'static, Response> + Clone + Send + Sync + 'static {
+    move |State(app), request| {
+        let counted = counted.clone();
+        Box::pin(app.answer(counted, move |call| handler.handle(call), request))
+    }
+}
+
+#[cfg(test)]
+mod tests;

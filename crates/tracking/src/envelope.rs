@@ -1,0 +1,118 @@
+//! Envelopes: what is left of a long history when it is drawn a few hundred pixels wide, without losing a spike.
+
+use runlake_types::Point;
+
+use crate::EnvelopeBucket;
+
+/// A range of steps, ends included, and the number of buckets of equal width it is cut into.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) buckets: u32,
+}
+
+impl Span {
+    fn bucket(&self, step: i64) -> u32 {
+        let width = i128::from(self.to) - i128::from(self.from) + 1;
+        let at = i128::from(step) - i128::from(self.from);
+        u32::try_from(at * i128::from(self.buckets) / width).unwrap_or(0)
+    }
+}
+
+/// The buckets of `points`, which are one series within the span, in order of steps. Empty ones are left out.
+pub(crate) fn envelope(points: &[Point], span: &Span) -> Vec<EnvelopeBucket> {
+    points
+        .chunk_by(|a, b| span.bucket(a.step) == span.bucket(b.step))
+        .map(|points| summary(span.bucket(points[0].step), points))
+        .collect()
+}
+
+fn summary(index: u32, points: &[Point]) -> EnvelopeBucket {
+    let numbers = || points.iter().filter(|point| !point.value.is_nan());
+    let first_by = |better: fn(&f64, &f64) -> bool| {
+        numbers().fold(None, |best: Option<&Point>, point| match best {
+            Some(best) if !better(&point.value, &best.value) => Some(best),
+            _ => Some(point),
+        })
+    };
+    let mut first = points[0];
+    let mut last = points[0];
+    for point in points {
+        if point.recency(&first).is_lt() {
+            first = *point;
+        }
+        if point.recency(&last).is_ge() {
+            last = *point;
+        }
+    }
+    EnvelopeBucket {
+        index,
+        first,
+        last,
+        min: first_by(f64::lt).copied(),
+        max: first_by(f64::gt).copied(),
+        count: points.len() as u64,
+        nan_count: (points.len() - numbers().count()) as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use runlake_types::Timestamp;
+
+    fn point(step: i64, value: f64) -> Point {
+        Point { step, timestamp: Timestamp::from_micros(step), value }
+    }
+
+    #[test]
+    fn a_spike_in_a_long_history_is_kept() {
+        let mut points: Vec<Point> = (0..100_000).map(|step| point(step, 1.0)).collect();
+        points[77_777].value = 1e9;
+        points[77_778].value = f64::NAN;
+        let span = Span { from: 0, to: 99_999, buckets: 100 };
+        let buckets = envelope(&points, &span);
+        assert_eq!(buckets.len(), 100);
+        let spiked = &buckets[77];
+        assert_eq!((spiked.index, spiked.count, spiked.nan_count), (77, 1000, 1));
+        assert_eq!(spiked.max.map(|max| (max.step, max.value)), Some((77_777, 1e9)));
+        assert_eq!((spiked.first.step, spiked.last.step), (77_000, 77_999));
+        assert_eq!(spiked.min.map(|min| min.step), Some(77_000));
+    }
+
+    #[test]
+    fn nan_alone_has_no_extremes_and_empty_buckets_are_left_out() {
+        let points = [point(-5, f64::NAN), point(5, f64::NEG_INFINITY)];
+        let buckets = envelope(&points, &Span { from: -5, to: 5, buckets: 11 });
+        assert_eq!(buckets.iter().map(|bucket| bucket.index).collect::<Vec<_>>(), [0, 10]);
+        assert_eq!((buckets[0].min, buckets[0].max, buckets[0].nan_count), (None, None, 1));
+        assert_eq!(buckets[1].min.map(|min| min.value), Some(f64::NEG_INFINITY));
+    }
+
+    #[test]
+    fn the_whole_range_of_steps_fits() {
+        let span = Span { from: i64::MIN, to: i64::MAX, buckets: 2500 };
+        assert_eq!((span.bucket(i64::MIN), span.bucket(i64::MAX)), (0, 2499));
+    }
+
+    proptest! {
+        #[test]
+        fn extremes_and_counts_are_those_of_the_whole(
+            values in prop::collection::vec((-50i64..50, -9.0f64..9.0), 1..200),
+            buckets in 1u32..40,
+        ) {
+            let mut points: Vec<Point> = values.into_iter().map(|(step, value)| point(step, value)).collect();
+            points.sort_by(Point::file_order);
+            let span = Span { from: points[0].step, to: points[points.len() - 1].step, buckets };
+            let found = envelope(&points, &span);
+            prop_assert_eq!(found.iter().map(|bucket| bucket.count).sum::<u64>(), points.len() as u64);
+            prop_assert!(found.windows(2).all(|pair| pair[0].index < pair[1].index));
+            let max = points.iter().map(|point| point.value).fold(f64::MIN, f64::max);
+            prop_assert!(found.iter().filter_map(|bucket| bucket.max).any(|point| point.value.total_cmp(&max).is_eq()));
+            prop_assert_eq!(found[0].first.step, points[0].step);
+            prop_assert_eq!(found[found.len() - 1].last.step, points[points.len() - 1].step);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! MLflow's meaning: experiments, runs, metrics, params, tags, inputs, logged models, search.
+//!
+//! [`Tracking`] is the whole interface: requests and answers are plain domain types ([`model`]); there is no wire
+//! format, no status code and no file access here. Writes follow one pattern: admit, check the run under its lock,
+//! submit, wait until the write is durable and visible.
+
+mod artifacts;
+mod catalog;
+mod envelope;
+mod error;
+mod experiments;
+mod history;
+mod inputs;
+mod known;
+mod log;
+mod logged_models;
+mod names;
+mod runs;
+mod sample;
+mod text;
+mod uri;
+mod validate;
+
+pub mod model;
+pub mod search;
+
+pub use error::{Error, ErrorCode, Result};
+pub use model::*;
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use runlake_engine::Engine;
+use runlake_types::Timestamp;
+
+use crate::catalog::Catalog;
+use crate::known::Known;
+
+/// Locks that experiments share, and those that logged models share.
+const LOCKS: usize = 64;
+
+/// Experiments, runs and logged models of one lake. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Tracking {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    settings: TrackingSettings,
+    catalog: RwLock<Catalog>,
+    /// By experiment: held alone by what changes one, shared by what makes something in it.
+    gates: Vec<tokio::sync::RwLock<()>>,
+    /// Held while a name or id of an experiment is given out.
+    naming: tokio::sync::Mutex<()>,
+    model_locks: Vec<tokio::sync::Mutex<()>>,
+    /// Logged models known to exist.
+    known_models: Known,
+}
+
+impl Tracking {
+    /// Reads the catalog of experiments; on an empty lake makes the Default experiment.
+    pub async fn open(engine: Engine, settings: TrackingSettings) -> Result<Self> {
+        let settings =
+            TrackingSettings { default_artifact_root: uri::absolute(&settings.default_artifact_root)?, ..settings };
+        let catalog = Catalog::load(&engine.view()).await?;
+        let tracking = Self {
+            inner: Arc::new(Inner {
+                engine,
+                settings,
+                catalog: RwLock::new(catalog),
+                gates: (0..LOCKS).map(|_| tokio::sync::RwLock::default()).collect(),
+                naming: tokio::sync::Mutex::default(),
+                model_locks: (0..LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
+                known_models: Known::default(),
+            }),
+        };
+        tracking.ensure_default().await?;
+        Ok(tracking)
+    }
+
+    /// The engine below.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// The settings it was opened with.
+    pub fn settings(&self) -> &TrackingSettings {
+        &self.inner.settings
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.engine.clock().now()
+    }
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
