@@ -20,7 +20,9 @@ pub(crate) async fn open_store(place: &str, what: &str) -> Result<Store> {
 pub(crate) async fn open_lake_store(place: &str) -> Result<Store> {
     let folder = place.strip_prefix("file://").unwrap_or(place);
     if !folder.contains("://") && !Path::new(folder).is_dir() {
-        return Err(Failure::new(format!("there is no folder {folder}. Check --lake; a lake is made by `runlake server`.")));
+        return Err(Failure::new(format!(
+            "there is no folder {folder}. Check --lake; a lake is made by `runlake server`."
+        )));
     }
     let store = open_store(place, "the lake").await?;
     match Identity::read(&store).await {

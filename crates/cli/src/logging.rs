@@ -6,10 +6,17 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use crate::config::LogFormat;
 use crate::{Failure, Result};
 
+/// Directives for libraries that talk too much.
+const QUIET: &str = "buoyant_kernel=off,buoyant_kernel_engine=off,delta_kernel=off,deltalake_core=warn";
+
 /// Starts logging. `level` is a level, or directives such as `info,runlake_engine=debug`.
 pub(crate) fn start(format: LogFormat, level: &str) -> Result {
-    let filter = EnvFilter::try_new(level).map_err(|error| {
-        Failure::usage(format!("--log-level {level:?} is not understood ({error}); use error, warn, info, debug or trace"))
+    // The libraries below report every look into a table, and a table that is not there yet as an error. What is wrong
+    // reaches us as an error value, and is told once. Directives of the operator come later and win.
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}")).map_err(|error| {
+        Failure::usage(format!(
+            "--log-level {level:?} is not understood ({error}); use error, warn, info, debug or trace"
+        ))
     })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

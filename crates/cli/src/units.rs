@@ -82,14 +82,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read() {
-        for (text, bytes) in [
-            ("512MB", 512_000_000),
-            ("2GiB", 2 << 30),
-            ("64 mib", 64 << 20),
-            ("100", 100),
-            ("7b", 7),
-            ("1kb", 1000),
-        ] {
+        for (text, bytes) in
+            [("512MB", 512_000_000), ("2GiB", 2 << 30), ("64 mib", 64 << 20), ("100", 100), ("7b", 7), ("1kb", 1000)]
+        {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
         }
         for bad in ["", "MB", "1.5GB", "-1MB", "1XB", "99999999999TB"] {

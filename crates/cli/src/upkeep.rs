@@ -132,15 +132,21 @@ impl Server {
     async fn post<T: DeserializeOwned>(&self, action: &str, body: serde_json::Value) -> Result<T> {
         let url = format!("{}/api/runlake/{action}", self.url);
         let unreachable = |error: reqwest::Error| {
-            Failure::new(format!("the server at {} did not answer: {error}; is it running, and is the address right?", self.url))
+            Failure::new(format!(
+                "the server at {} did not answer: {error}; is it running, and is the address right?",
+                self.url
+            ))
         };
-        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).build().map_err(unreachable)?;
+        let client =
+            reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).build().map_err(unreachable)?;
         let response = client.post(&url).json(&body).send().await.map_err(unreachable)?;
         let status = response.status();
         let answer = response.bytes().await.map_err(unreachable)?;
         if status.is_success() {
             return serde_json::from_slice(&answer).map_err(|error| {
-                Failure::new(format!("{url} answered what runlake does not understand ({error}); is it a runlake server?"))
+                Failure::new(format!(
+                    "{url} answered what runlake does not understand ({error}); is it a runlake server?"
+                ))
             });
         }
         let reason = match serde_json::from_slice(&answer) {

@@ -13,9 +13,7 @@ use arrow_array::{ArrayRef, BinaryArray, BooleanArray, RecordBatch};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{Field, Schema};
-use runlake_types::{
-    Cell, Change, Key, MetricBatch, Record, TableId, WriteBatch, records_from_batch,
-};
+use runlake_types::{Cell, Change, Key, MetricBatch, Record, TableId, WriteBatch, records_from_batch};
 
 use crate::{Error, Result};
 

@@ -15,7 +15,8 @@ use crate::status::Counters;
 use crate::tasks::Tasks;
 use crate::writer::{Ticket, Writer};
 use crate::{
-    CompactSummary, Error, FlushSummary, Identity, Result, RunStates, Settings, Status, VacuumSummary, View, flush, open,
+    CompactSummary, Error, FlushSummary, Identity, Result, RunStates, Settings, Status, VacuumSummary, View, flush,
+    open,
 };
 
 /// An open lake. Cloning shares it; [`Engine::close`] ends it.

@@ -24,13 +24,17 @@ pub enum Error {
     #[error(transparent)]
     Schema(#[from] SchemaError),
     /// A WAL frame that cannot be decoded though its checksum is right.
-    #[error("the write-ahead log holds a frame this version cannot read ({0}); was the lake written by a newer runlake?")]
+    #[error(
+        "the write-ahead log holds a frame this version cannot read ({0}); was the lake written by a newer runlake?"
+    )]
     Frame(String),
     /// `lake.json` is missing its place, broken or from the future.
     #[error("{0}")]
     Identity(String),
     /// Writers wait for memory or for the flusher, and waited long enough.
-    #[error("the server is busy writing to storage: {waiting_bytes} bytes wait to be flushed; send the request again in a few seconds")]
+    #[error(
+        "the server is busy writing to storage: {waiting_bytes} bytes wait to be flushed; send the request again in a few seconds"
+    )]
     Overloaded {
         /// Unflushed bytes at that time.
         waiting_bytes: usize,

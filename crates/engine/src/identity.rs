@@ -58,7 +58,9 @@ impl Identity {
         }
         let place = format!("{} in {}", names::LAKE_FILE, store.url());
         let version: Version = serde_json::from_slice(bytes).map_err(|error| {
-            Error::Identity(format!("{place} is damaged ({error}); restore the file from a backup, nothing was changed"))
+            Error::Identity(format!(
+                "{place} is damaged ({error}); restore the file from a backup, nothing was changed"
+            ))
         })?;
         if version.format_version > FORMAT_VERSION {
             return Err(Error::Identity(format!(

@@ -26,16 +26,10 @@ pub(crate) async fn open(store: Store, settings: Settings, clock: Arc<dyn Clock>
     }
 }
 
-async fn open_writer(
-    store: Store,
-    settings: Settings,
-    clock: Arc<dyn Clock>,
-    take_over: bool,
-) -> Result<Arc<Inner>> {
+async fn open_writer(store: Store, settings: Settings, clock: Arc<dyn Clock>, take_over: bool) -> Result<Arc<Inner>> {
     let identity = Identity::read_or_create(&store, clock.as_ref()).await?;
     // The claim comes first: whoever wrote before has made its last commit when the tables are read.
-    let wal =
-        runlake_wal::open_writer(&store, &identity.lake_id, &settings.wal, take_over, Arc::clone(&clock)).await?;
+    let wal = runlake_wal::open_writer(&store, &identity.lake_id, &settings.wal, take_over, Arc::clone(&clock)).await?;
     let lake = Lake::open(&store, &identity.lake_id, &settings.lake).await?;
     let inner = assemble(store, settings, clock, identity, lake, Some(wal.epoch));
     let replayed = replay(&inner, wal.replay, true).await?;
@@ -51,7 +45,10 @@ async fn open_writer(
 
 async fn open_reader(store: Store, settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<Inner>> {
     let identity = Identity::read(&store).await?.ok_or_else(|| {
-        Error::Identity(format!("{} is not a lake: it has no lake.json; a read-only server cannot make one", store.url()))
+        Error::Identity(format!(
+            "{} is not a lake: it has no lake.json; a read-only server cannot make one",
+            store.url()
+        ))
     })?;
     let lake = Lake::open(&store, &identity.lake_id, &settings.lake).await?;
     let inner = assemble(store, settings, clock, identity, lake, None);

@@ -94,8 +94,7 @@ impl Parts {
 impl State {
     pub(crate) fn new(active: MemTable, snapshots: Snapshots, published: Seq) -> Self {
         let bytes = AtomicUsize::new(active.bytes());
-        let parts =
-            Parts { active, frozen: Vec::new(), snapshots: Arc::new(snapshots), published, touched: None };
+        let parts = Parts { active, frozen: Vec::new(), snapshots: Arc::new(snapshots), published, touched: None };
         Self { parts: RwLock::new(parts), bytes }
     }
 

@@ -123,10 +123,7 @@ impl Writer {
         let bytes = batch.bytes();
         let (done, answer) = oneshot::channel();
         let mut queue = self.queue.lock();
-        queue
-            .sender
-            .send(Command::Write { batch, bytes, done })
-            .map_err(|_| Error::Stopped("it was closed".into()))?;
+        queue.sender.send(Command::Write { batch, bytes, done }).map_err(|_| Error::Stopped("it was closed".into()))?;
         queue.submitted += 1;
         self.progress.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Ticket { answer, number: queue.submitted })

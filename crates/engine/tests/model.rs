@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use runlake_engine::search::{
-    Column, LifecycleFilter, MetricField, NumberOp, OrderBy, Predicate, RunQuery, TextOp,
-};
+use runlake_engine::search::{Column, LifecycleFilter, MetricField, NumberOp, OrderBy, Predicate, RunQuery, TextOp};
 use runlake_engine::{Access, Engine, Settings};
 use runlake_storage::{Store, StoreSettings};
 use runlake_types::rows::{Lifecycle, Param, Row as _, Run, RunStatus, Tag};
@@ -88,7 +86,11 @@ async fn open(store: &Store, access: Access) -> Engine {
     let settings = Settings {
         access,
         flush_interval: Duration::from_secs(3600),
-        wal: runlake_engine::WalSettings { object_linger: Duration::ZERO, segment_bytes: 1 << 20, ..Default::default() },
+        wal: runlake_engine::WalSettings {
+            object_linger: Duration::ZERO,
+            segment_bytes: 1 << 20,
+            ..Default::default()
+        },
         ..Settings::default()
     };
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000)));
@@ -298,7 +300,11 @@ impl World {
 }
 
 fn least(points: &[Point], wins: fn(&f64, &f64) -> bool) -> Option<f64> {
-    points.iter().map(|point| point.value).filter(|value| !value.is_nan()).reduce(|a, b| if wins(&b, &a) { b } else { a })
+    points
+        .iter()
+        .map(|point| point.value)
+        .filter(|value| !value.is_nan())
+        .reduce(|a, b| if wins(&b, &a) { b } else { a })
 }
 
 fn by_number(a: Option<f64>, b: Option<f64>, ascending: bool) -> Ordering {

@@ -70,7 +70,8 @@ impl Guard {
     fn trusts_host(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let name = name_of(&host);
-        is_near(name) || self.hosts.iter().any(|pattern| matches_pattern(pattern, &host) || matches_pattern(pattern, name))
+        is_near(name)
+            || self.hosts.iter().any(|pattern| matches_pattern(pattern, &host) || matches_pattern(pattern, name))
     }
 
     fn trusts_origin(&self, origin: &HeaderValue, own_host: Option<&str>) -> bool {
@@ -135,7 +136,8 @@ mod tests {
     #[test]
     fn only_near_and_named_hosts_are_let_in() {
         let named = Settings { allowed_hosts: vec!["runlake.corp".into(), "*.Lab.Org".into()], ..Settings::default() };
-        let near = ["localhost", "localhost:5000", "127.0.0.1:5000", "10.1.2.3", "192.168.1.1:80", "172.16.0.9", "[::1]:5000"];
+        let near =
+            ["localhost", "localhost:5000", "127.0.0.1:5000", "10.1.2.3", "192.168.1.1:80", "172.16.0.9", "[::1]:5000"];
         for host in near {
             assert_eq!(check(&Settings::default(), "GET", "/api", &[("host", host)]), Ok(()), "{host}");
         }

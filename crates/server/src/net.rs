@@ -114,9 +114,8 @@ impl Connection {
         let open = &self.app.metrics().connections;
         open.inc();
         let router = self.router;
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            router.clone().call(request.map(Body::new))
-        });
+        let service =
+            hyper::service::service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
         let mut connection = std::pin::pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,

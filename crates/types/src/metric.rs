@@ -285,7 +285,14 @@ impl MetricAggregate {
     /// Of a single point.
     pub fn of(point: Point) -> Self {
         let extreme = (!point.value.is_nan()).then_some((point.value, point.step));
-        Self { last: point, first: (point.step, point.timestamp), min: extreme, max: extreme, sum: point.value, count: 1 }
+        Self {
+            last: point,
+            first: (point.step, point.timestamp),
+            min: extreme,
+            max: extreme,
+            sum: point.value,
+            count: 1,
+        }
     }
 
     /// Of many points; `None` when there is none.

@@ -11,16 +11,34 @@ pub(super) enum Test<'a> {
     Any(Vec<Test<'a>>),
     Not(Box<Test<'a>>),
     /// A metric compared.
-    Metric { column: &'a MetricColumn, field: MetricField, op: NumberOp, value: f64 },
+    Metric {
+        column: &'a MetricColumn,
+        field: MetricField,
+        op: NumberOp,
+        value: f64,
+    },
     /// A time compared.
-    Time { attribute: RunAttribute, op: NumberOp, value: f64 },
+    Time {
+        attribute: RunAttribute,
+        op: NumberOp,
+        value: f64,
+    },
     /// A param or tag: what each distinct text answers was worked out beforehand.
-    Coded { column: &'a TextColumn, matches: Vec<bool> },
+    Coded {
+        column: &'a TextColumn,
+        matches: Vec<bool>,
+    },
     /// A text attribute.
-    Attribute { attribute: RunAttribute, test: TextTest },
+    Attribute {
+        attribute: RunAttribute,
+        test: TextTest,
+    },
     /// Whether a column has a value.
     IsNull(Option<Present<'a>>),
-    Dataset { field: DatasetField, test: TextTest },
+    Dataset {
+        field: DatasetField,
+        test: TextTest,
+    },
     /// The column is not there: every run lacks it.
     Unknown,
 }
@@ -73,14 +91,10 @@ impl<'a> Test<'a> {
             Predicate::All(parts) => Self::All(parts.iter().map(|part| Self::new(index, part)).collect()),
             Predicate::Any(parts) => Self::Any(parts.iter().map(|part| Self::new(index, part)).collect()),
             Predicate::Not(part) => Self::Not(Box::new(Self::new(index, part))),
-            Predicate::Number { column: Column::Metric(key, field), op, value } => {
-                index.metrics.get(key).map_or(Self::Unknown, |column| Self::Metric {
-                    column,
-                    field: *field,
-                    op: *op,
-                    value: *value,
-                })
-            }
+            Predicate::Number { column: Column::Metric(key, field), op, value } => index
+                .metrics
+                .get(key)
+                .map_or(Self::Unknown, |column| Self::Metric { column, field: *field, op: *op, value: *value }),
             Predicate::Number { column: Column::Attribute(attribute), op, value } => {
                 Self::Time { attribute: *attribute, op: *op, value: *value }
             }
@@ -120,10 +134,14 @@ impl<'a> Test<'a> {
             Self::All(parts) => combine(parts.iter().map(|part| part.of(index, run)), false),
             Self::Any(parts) => combine(parts.iter().map(|part| part.of(index, run)), true),
             Self::Not(part) => part.of(index, run).map(|answer| !answer),
-            Self::Metric { column, field, op, value } => metric(column, *field, run).map(|has| compare(has, *op, *value)),
+            Self::Metric { column, field, op, value } => {
+                metric(column, *field, run).map(|has| compare(has, *op, *value))
+            }
             Self::Time { attribute, op, value } => time(index, *attribute, run).map(|has| compare(has, *op, *value)),
             Self::Coded { column, matches } => column.code(run).map(|code| matches[code as usize]),
-            Self::Attribute { attribute, test } => Some(with_attribute(index, *attribute, run, |text| test.matches(text))),
+            Self::Attribute { attribute, test } => {
+                Some(with_attribute(index, *attribute, run, |text| test.matches(text)))
+            }
             Self::IsNull(present) => Some(match present {
                 None => true,
                 Some(Present::Text(column)) => column.code(run).is_none(),
@@ -131,9 +149,13 @@ impl<'a> Test<'a> {
                 Some(Present::Attribute(attribute)) if attribute.is_number() => time(index, *attribute, run).is_none(),
                 Some(Present::Attribute(_)) => false,
             }),
-            Self::Dataset { field, test } => {
-                Some(index.datasets(run).iter().filter_map(|input| dataset_field(input, *field)).any(|text| test.matches(text)))
-            }
+            Self::Dataset { field, test } => Some(
+                index
+                    .datasets(run)
+                    .iter()
+                    .filter_map(|input| dataset_field(input, *field))
+                    .any(|text| test.matches(text)),
+            ),
             Self::Unknown => None,
         }
     }
@@ -185,12 +207,7 @@ pub(super) fn time(index: &Index, attribute: RunAttribute, run: u32) -> Option<f
 }
 
 /// Calls `with` with a text attribute of a run.
-pub(super) fn with_attribute<T>(
-    index: &Index,
-    attribute: RunAttribute,
-    run: u32,
-    with: impl FnOnce(&str) -> T,
-) -> T {
+pub(super) fn with_attribute<T>(index: &Index, attribute: RunAttribute, run: u32, with: impl FnOnce(&str) -> T) -> T {
     let row = index.run(run);
     match attribute {
         RunAttribute::RunId => with(row.run_id.as_str()),

@@ -23,8 +23,8 @@ use crate::{Error, Result, latest};
 
 pub use like::LikePattern;
 pub use query::{
-    Column, Cursor, DatasetField, DatasetTest, LifecycleFilter, MetricField, NumberOp, OrderBy, Predicate, RunAttribute,
-    RunQuery, SortValue, TextOp,
+    Column, Cursor, DatasetField, DatasetTest, LifecycleFilter, MetricField, NumberOp, OrderBy, Predicate,
+    RunAttribute, RunQuery, SortValue, TextOp,
 };
 
 pub(crate) use index::Index;
@@ -160,4 +160,3 @@ async fn catch_up(inner: &Inner, index: &mut Index) -> Result<bool> {
     }
     Ok(true)
 }
-

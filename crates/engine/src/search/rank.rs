@@ -90,7 +90,8 @@ fn ordered_bits(number: f64) -> u64 {
 
 fn compare_runs(index: &Index, order: &[OrderBy], a: u32, b: u32) -> Ordering {
     for key in order {
-        let ordering = compare_values(&value_at(index, &key.column, a), &value_at(index, &key.column, b), key.ascending);
+        let ordering =
+            compare_values(&value_at(index, &key.column, a), &value_at(index, &key.column, b), key.ascending);
         if ordering.is_ne() {
             return ordering;
         }
@@ -138,9 +139,7 @@ fn compare_values(a: &SortValue, b: &SortValue, ascending: bool) -> Ordering {
 fn value_at(index: &Index, column: &Column, run: u32) -> SortValue {
     match number_at(index, column, run) {
         Some(number) => number.map_or(SortValue::Null, SortValue::Number),
-        None => {
-            with_text(index, column, run, |text| text.map_or(SortValue::Null, |text| SortValue::Text(text.into())))
-        }
+        None => with_text(index, column, run, |text| text.map_or(SortValue::Null, |text| SortValue::Text(text.into()))),
     }
 }
 

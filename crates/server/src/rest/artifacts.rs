@@ -94,9 +94,7 @@ pub(super) async fn upload_to_run(mut call: Call) -> Result<Response> {
     let (run_id, path) = (required("run_uuid")?, required("path")?);
     let path = ArtifactPath::parse(&path)?;
     let too_large = |error: ApiError| match error.status() {
-        http::StatusCode::PAYLOAD_TOO_LARGE => {
-            ApiError::invalid("Artifact size is too large. Max size is 10MB.")
-        }
+        http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::invalid("Artifact size is too large. Max size is 10MB."),
         _ => error,
     };
     let data = call.bytes(UI_UPLOAD_LIMIT).await.map_err(too_large)?;
@@ -112,7 +110,8 @@ pub(super) async fn upload_to_run(mut call: Call) -> Result<Response> {
 
 pub(super) async fn presigned_download(mut call: Call) -> Result<Response> {
     let request = call.fields().await?.presigned_url()?;
-    let run_id = request.run_id.as_deref().ok_or_else(|| ApiError::invalid("Missing value for required parameter 'run_id'."))?;
+    let run_id =
+        request.run_id.as_deref().ok_or_else(|| ApiError::invalid("Missing value for required parameter 'run_id'."))?;
     let place = Place::of_run(&call.app, run_id).await?;
     presigned_url(&place, &request, Access::Read, NO_PRESIGNED_DOWNLOAD).await
 }
@@ -132,11 +131,9 @@ async fn presigned_url(place: &Place, request: &PresignedUrl, access: Access, re
     let path = place.folder.join(&ArtifactPath::parse(&request.path)?);
     let expires_in = seconds(request.expiration.unwrap_or(PRESIGNED_SECONDS))?;
     match place.artifacts.presigned_url(&path, access, expires_in).await? {
-        Some(url) => Ok(json(&PresignedUrlAnswer {
-            presigned_url: url.to_string(),
-            headers: BTreeMap::new(),
-            file_size: None,
-        })),
+        Some(url) => {
+            Ok(json(&PresignedUrlAnswer { presigned_url: url.to_string(), headers: BTreeMap::new(), file_size: None }))
+        }
         None => Err(ApiError::not_implemented(refusal)),
     }
 }

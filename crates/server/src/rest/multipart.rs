@@ -34,7 +34,8 @@ pub(super) async fn create(mut call: Call) -> Result<Response> {
         )));
     }
     let upload_id = call.app.artifacts().create_upload(&path).await?;
-    let base = format!("{}/api/2.0/mlflow-artifacts/mpu/part/{}", own_url(&call)?, utf8_percent_encode(path.as_str(), PATH));
+    let base =
+        format!("{}/api/2.0/mlflow-artifacts/mpu/part/{}", own_url(&call)?, utf8_percent_encode(path.as_str(), PATH));
     let part = |part_number| PartAnswer {
         url: format!("{base}?upload_id={upload_id}&part_number={part_number}"),
         part_number,

@@ -111,7 +111,9 @@ async fn paths_and_methods_that_are_none() {
         assert_eq!(answer.code(), (status, code.to_owned()), "{method} {uri}");
         assert_eq!(answer.headers[header::CONTENT_TYPE], "application/json");
     }
-    for uri in ["/api/2.0/mlflow/registered-models/search", "/ajax-api/3.0/mlflow/scorers/list", "/api/3.0/mlflow/workspaces"] {
+    for uri in
+        ["/api/2.0/mlflow/registered-models/search", "/ajax-api/3.0/mlflow/scorers/list", "/api/3.0/mlflow/workspaces"]
+    {
         assert_eq!(server.get(uri).await.json(), json!({}), "{uri}");
     }
 }
@@ -185,7 +187,10 @@ async fn a_browser_may_ask_first() {
             .unwrap()
     };
     let near = server.send(ask("http://localhost:3000")).await;
-    assert_eq!((near.status, &near.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN]), (StatusCode::NO_CONTENT, &header::HeaderValue::from_static("http://localhost:3000")));
+    assert_eq!(
+        (near.status, &near.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN]),
+        (StatusCode::NO_CONTENT, &header::HeaderValue::from_static("http://localhost:3000"))
+    );
     let far = server.send(ask("http://evil.example")).await;
     assert!(!far.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
 }
@@ -199,7 +204,10 @@ async fn files_go_there_and_back() {
     };
     assert_eq!(server.send(put("0/a%20b.txt", "hello")).await.status, StatusCode::OK);
     let got = server.get(&format!("{root}/0/a%20b.txt")).await;
-    assert_eq!((got.text().as_str(), &got.headers[header::CONTENT_TYPE]), ("hello", &header::HeaderValue::from_static("text/plain")));
+    assert_eq!(
+        (got.text().as_str(), &got.headers[header::CONTENT_TYPE]),
+        ("hello", &header::HeaderValue::from_static("text/plain"))
+    );
     assert_eq!(got.headers[header::CONTENT_DISPOSITION], "attachment; filename=\"a b.txt\"");
     assert_eq!(got.headers[header::CONTENT_LENGTH], "5");
     let part = Request::builder().uri(format!("{root}/0/a%20b.txt")).header(header::RANGE, "bytes=1-2");
@@ -208,13 +216,20 @@ async fn files_go_there_and_back() {
     assert_eq!(part.headers[header::CONTENT_RANGE], "bytes 1-2/5");
     let beyond = Request::builder().uri(format!("{root}/0/a%20b.txt")).header(header::RANGE, "bytes=9-");
     let beyond = server.send(beyond.body(Body::empty()).unwrap()).await;
-    assert_eq!((beyond.status, &beyond.headers[header::CONTENT_RANGE]), (StatusCode::RANGE_NOT_SATISFIABLE, &header::HeaderValue::from_static("bytes */5")));
+    assert_eq!(
+        (beyond.status, &beyond.headers[header::CONTENT_RANGE]),
+        (StatusCode::RANGE_NOT_SATISFIABLE, &header::HeaderValue::from_static("bytes */5"))
+    );
     let list = server.get(&format!("{root}?path=0")).await.json();
     assert_eq!(list, json!({"files": [{"path": "a b.txt", "is_dir": false, "file_size": 5}]}));
     assert_eq!(server.get(&format!("{root}/0/none")).await.code(), (404, "RESOURCE_DOES_NOT_EXIST".to_owned()));
     for path in ["%2e%2e/x", "a/%2e%2e/%2e%2e/x", "/etc/passwd", "%252e%252e/x"] {
         let answer = server.get(&format!("{root}/{path}")).await;
-        assert_eq!((answer.status.as_u16(), answer.json()["message"].as_str().unwrap()), (400, "Invalid path"), "{path}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.json()["message"].as_str().unwrap()),
+            (400, "Invalid path"),
+            "{path}"
+        );
     }
 }
 
@@ -233,7 +248,10 @@ async fn uploads_in_parts_become_a_file() {
     let mut parts = Vec::new();
     for (part, body) in begun["credentials"].as_array().unwrap().iter().zip(["one ", "two"]) {
         let url = part["url"].as_str().unwrap();
-        assert!(url.starts_with("http://localhost:5000/api/2.0/mlflow-artifacts/mpu/part/0/r/artifacts/big.bin?"), "{url}");
+        assert!(
+            url.starts_with("http://localhost:5000/api/2.0/mlflow-artifacts/mpu/part/0/r/artifacts/big.bin?"),
+            "{url}"
+        );
         let sent = server.send(Request::builder().method("PUT").uri(url).body(Body::from(body)).unwrap()).await;
         assert_eq!(sent.status, StatusCode::OK, "{}", sent.text());
         let tag = sent.headers.get(header::ETAG).map(|tag| tag.to_str().unwrap()).unwrap_or_default().to_owned();

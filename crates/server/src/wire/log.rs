@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use runlake_tracking::{KeyValue, MetricInput};
-use serde::de::{self, Deserializer, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
 
 use super::Fields;
 use super::fields::integral;

@@ -15,7 +15,6 @@ mod models;
 mod runs;
 mod service;
 
-
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
@@ -95,7 +94,6 @@ impl Serialize for Double {
 fn clamped(value: f64) -> f64 {
     value.clamp(f64::MIN, f64::MAX)
 }
-
 
 /// Reads `[{"key": …, "value": …}]`; a value that is not there is the empty text.
 fn read_pairs(fields: &Fields, name: &str) -> Result<Vec<(String, String)>> {

@@ -97,10 +97,7 @@ pub(crate) struct ModelsAnswer<'a> {
 
 impl<'a> From<&'a Page<LoggedModelInfo>> for ModelsAnswer<'a> {
     fn from(page: &'a Page<LoggedModelInfo>) -> Self {
-        Self {
-            models: page.items.iter().map(Into::into).collect(),
-            next_page_token: page.next_page_token.as_deref(),
-        }
+        Self { models: page.items.iter().map(Into::into).collect(), next_page_token: page.next_page_token.as_deref() }
     }
 }
 

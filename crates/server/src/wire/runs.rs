@@ -66,10 +66,7 @@ pub(crate) struct RunsAnswer<'a> {
 
 impl<'a> From<&'a Page<RunParts>> for RunsAnswer<'a> {
     fn from(page: &'a Page<RunParts>) -> Self {
-        Self {
-            runs: page.items.iter().map(Into::into).collect(),
-            next_page_token: page.next_page_token.as_deref(),
-        }
+        Self { runs: page.items.iter().map(Into::into).collect(), next_page_token: page.next_page_token.as_deref() }
     }
 }
 
@@ -160,12 +157,7 @@ struct LastMetric<'a> {
 
 impl<'a> From<&'a LatestPoint> for LastMetric<'a> {
     fn from(metric: &'a LatestPoint) -> Self {
-        Self {
-            key: &metric.key,
-            value: Double(metric.value),
-            timestamp: metric.timestamp.millis(),
-            step: metric.step,
-        }
+        Self { key: &metric.key, value: Double(metric.value), timestamp: metric.timestamp.millis(), step: metric.step }
     }
 }
 

@@ -132,7 +132,9 @@ impl Fields {
         match self.int("retain_seconds")? {
             None => Ok(DEFAULT_RETAIN),
             Some(seconds) => u64::try_from(seconds).map(Duration::from_secs).map_err(|_| {
-                ApiError::invalid(format!("Invalid value {seconds} for parameter 'retain_seconds' supplied: it is negative."))
+                ApiError::invalid(format!(
+                    "Invalid value {seconds} for parameter 'retain_seconds' supplied: it is negative."
+                ))
             }),
         }
     }

@@ -139,10 +139,8 @@ fn an_experiment_answers_its_id_as_text() {
 
 #[test]
 fn a_bulk_history_has_bare_nans() {
-    let point = |value| RunPoint {
-        run_id: RunId::from_stored("r"),
-        point: Point { step: -1, timestamp: at(2), value },
-    };
+    let point =
+        |value| RunPoint { run_id: RunId::from_stored("r"), point: Point { step: -1, timestamp: at(2), value } };
     let points = [point(f64::NAN), point(f64::INFINITY), point(1.0), point(1e-7)];
     let expected = r#"{"metrics":[{"key":"a\"b","run_id":"r","step":-1,"timestamp":2,"value":NaN},"#.to_owned()
         + r#"{"key":"a\"b","run_id":"r","step":-1,"timestamp":2,"value":1.7976931348623157e308},"#

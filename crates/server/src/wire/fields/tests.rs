@@ -76,8 +76,9 @@ fn messages_show_the_value_as_json() {
         (r#"{"a": false}"#, "a", "false", "bool"),
     ] {
         let error = json(body).text(field).unwrap_err();
-        let expected =
-            format!("Invalid value {shown} for parameter '{field}' supplied:  Hint: Value was of type '{kind}'. {hint}");
+        let expected = format!(
+            "Invalid value {shown} for parameter '{field}' supplied:  Hint: Value was of type '{kind}'. {hint}"
+        );
         assert_eq!(error.message(), expected);
     }
     let long = json(&format!("{{\"a\": [\"{}\"]}}", "x".repeat(10_000))).text("a").unwrap_err();

@@ -38,7 +38,9 @@ fn the_slow_path_reads_what_the_fast_one_does_not() {
         let batch = read(body);
         assert_eq!((batch.run_id.as_ref(), batch.metrics[0].value), ("r", 1.0), "{body}");
     }
-    assert!(read(r#"{"run_id": "r", "metrics": [{"key": "k", "value": NaN, "timestamp": 1}]}"#).metrics[0].value.is_nan());
+    assert!(
+        read(r#"{"run_id": "r", "metrics": [{"key": "k", "value": NaN, "timestamp": 1}]}"#).metrics[0].value.is_nan()
+    );
 }
 
 #[test]

@@ -1,0 +1,10 @@
+//! Tests of the real binary, from outside.
+//!
+//! `server` starts and stops processes, `lifecycle` is about the process itself (one owner per lake, takeover, bad
+//! settings, maintenance commands), `clients` runs the Python suites below `tests/clients` with the stock clients.
+//! `tests/README.md` says how to run one test.
+
+mod binary;
+mod clients;
+mod lifecycle;
+mod server;
