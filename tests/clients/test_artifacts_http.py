@@ -301,4 +301,5 @@ def test_memory_stays_flat(own_server):
         thread.join()
     assert failures == []
     grown = resident_kib(own_server.process.pid) - before
-    assert grown < 96 * 1024, f"grew by {grown} KiB"
+    # Parts in flight are bounded per upload, and the allocator keeps some of what was freed.
+    assert grown < 144 * 1024, f"grew by {grown} KiB"

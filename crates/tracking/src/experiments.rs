@@ -256,8 +256,7 @@ impl Tracking {
     async fn move_runs(&self, ids: &[RunId], to: Lifecycle, now: Timestamp, with: Option<&Experiment>) -> Result<()> {
         let engine = &self.inner.engine;
         engine.admit(ids.len() * MOVED_RUN_BYTES).await?;
-        let entries: Vec<Arc<RunEntry>> = stream::iter(ids)
-            .map(|id| engine.runs().get(id))
+        let entries: Vec<Arc<RunEntry>> = stream::iter(ids.iter().map(|id| engine.runs().get(id)).collect::<Vec<_>>())
             .buffered(RUN_LOADS)
             .try_filter_map(|entry| std::future::ready(Ok(entry)))
             .try_collect()

@@ -103,15 +103,16 @@ impl Tracking {
         };
         let view = self.inner.engine.view();
         let (view, key, range) = (&view, request.metric_key.as_str(), &range);
-        let samples: Vec<Vec<RunPoint>> = stream::iter(&request.run_ids)
+        let reads: Vec<_> = request
+            .run_ids
+            .iter()
             .map(|run_id| async move {
                 let points = history(view, run_id, key).await?;
                 let within = steps_within(&points, *range.start(), *range.end());
                 Ok::<_, Error>(of_run(run_id, sample(within, max_results)).collect())
             })
-            .buffered(READS)
-            .try_collect()
-            .await?;
+            .collect();
+        let samples: Vec<Vec<RunPoint>> = stream::iter(reads).buffered(READS).try_collect().await?;
         Ok(samples.into_iter().flatten().collect())
     }
 

@@ -143,8 +143,9 @@ impl Tracking {
 
     /// That the models points are attached to exist. Those seen once are remembered: models are never removed.
     async fn check_models(&self, run_id: &str, points: &Points<'_>) -> Result<()> {
-        let mut models = points.series.iter().filter_map(|series| series.model_id).peekable();
-        if models.peek().is_none() {
+        // Collected before the first await, so that the future is `Send` for callers of any lifetime.
+        let models: Vec<&str> = points.series.iter().filter_map(|series| series.model_id).collect();
+        if models.is_empty() {
             return Ok(());
         }
         if self.inner.engine.runs().get(&RunId::from_stored(run_id)).await?.is_none() {

@@ -273,7 +273,10 @@ pub(crate) async fn of_runs<R: Row>(view: &View, ids: &[RunId], run_of: impl Fn(
         }
         return Ok(ids.iter().map(|id| rows.remove(id).unwrap_or_default()).collect());
     }
-    let rows = stream::iter(ids).map(|id| view.of_run::<R>(id)).buffered(LOOKUPS).try_collect().await?;
+    let rows = stream::iter(ids.iter().map(|id| view.of_run::<R>(id)).collect::<Vec<_>>())
+        .buffered(LOOKUPS)
+        .try_collect()
+        .await?;
     Ok(rows)
 }
 

@@ -76,12 +76,19 @@ impl Artifacts {
         let folder = self.upload(path, id).await?;
         self.check_parts(path, &folder, parts).await?;
         let objects = self.store.objects();
-        let bodies = futures::stream::iter(parts.iter().map(|named| part(&folder, named.number)))
-            .then(|object| async move {
-                let found = objects.get(&object).await.map_err(|error| failed("read a part of", path, error))?;
-                Ok::<_, Error>(download::stream(found, path.clone()))
+        let named: Vec<_> = parts.iter().map(|named| part(&folder, named.number)).collect();
+        // Owned by each step, so that the future is `Send` for callers of any lifetime.
+        let (source, whole) = (std::sync::Arc::clone(objects), path.clone());
+        let bodies = futures::stream::iter(named)
+            .then(move |object| {
+                let (source, whole) = (std::sync::Arc::clone(&source), whole.clone());
+                async move {
+                    let found = source.get(&object).await.map_err(|error| failed("read a part of", &whole, error))?;
+                    Ok::<_, Error>(download::stream(found, whole))
+                }
             })
-            .try_flatten();
+            .try_flatten()
+            .boxed();
         let written = upload::write(objects, &file(path)?, path, bodies, u64::MAX).await?;
         self.store.delete_tree(&folder).await?;
         Ok(written.size)

@@ -1,7 +1,6 @@
 //! `experiments/…`
 
 use axum::response::Response;
-use futures::FutureExt as _;
 
 use crate::call::Call;
 use crate::error::Result;
@@ -40,13 +39,13 @@ pub(super) async fn update(mut call: Call) -> Result<Response> {
 
 pub(super) async fn delete(mut call: Call) -> Result<Response> {
     let id = call.fields().await?.required_text("experiment_id")?;
-    call.app.tracking().delete_experiment(&id).boxed().await?;
+    call.app.tracking().delete_experiment(&id).await?;
     Ok(json(&wire::Empty {}))
 }
 
 pub(super) async fn restore(mut call: Call) -> Result<Response> {
     let id = call.fields().await?.required_text("experiment_id")?;
-    call.app.tracking().restore_experiment(&id).boxed().await?;
+    call.app.tracking().restore_experiment(&id).await?;
     Ok(json(&wire::Empty {}))
 }
 

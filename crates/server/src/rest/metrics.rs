@@ -1,7 +1,6 @@
 //! `metrics/…`: points of metrics, whole, sampled or as envelopes.
 
 use axum::response::Response;
-use futures::FutureExt as _;
 use http::StatusCode;
 
 use crate::call::Call;
@@ -22,7 +21,7 @@ pub(super) async fn history_bulk(mut call: Call) -> Result<Response> {
 
 pub(super) async fn history_interval(mut call: Call) -> Result<Response> {
     let request = call.fields().await?.metric_history_interval()?;
-    let points = call.app.tracking().metric_history_interval(&request).boxed().await?;
+    let points = call.app.tracking().metric_history_interval(&request).await?;
     Ok(json(&IntervalAnswer::of(&request.metric_key, &points)))
 }
 

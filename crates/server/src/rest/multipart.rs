@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
-use futures::FutureExt as _;
 use http::{HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use runlake_artifacts::{ArtifactPath, PartRef};
@@ -69,7 +68,7 @@ pub(super) async fn complete(mut call: Call) -> Result<Response> {
         let number = part_number(part.required_int("part_number")?)?;
         parts.push(PartRef { number, e_tag: part.text("etag")?.filter(|tag| !tag.is_empty()) });
     }
-    call.app.artifacts().complete_upload(&path, &id, &parts).boxed().await?;
+    call.app.artifacts().complete_upload(&path, &id, &parts).await?;
     Ok(json(&Empty {}))
 }
 

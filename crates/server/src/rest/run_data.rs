@@ -1,7 +1,6 @@
 //! `runs/…`: what is written to a run.
 
 use axum::response::Response;
-use futures::FutureExt as _;
 use runlake_tracking::LogBatch;
 
 use crate::call::Call;
@@ -13,14 +12,14 @@ pub(super) async fn log_batch(mut call: Call) -> Result<Response> {
     let batch = Batch::read(&body)?;
     let (params, tags) = (batch.params(), batch.tags());
     let request = LogBatch { run_id: &batch.run_id, metrics: &batch.metrics, params: &params, tags: &tags };
-    call.app.tracking().log_batch(request).boxed().await?;
+    call.app.tracking().log_batch(request).await?;
     Ok(json(&Empty {}))
 }
 
 pub(super) async fn log_metric(mut call: Call) -> Result<Response> {
     let fields = call.fields().await?;
     let (run_id, metric) = (fields.run_id()?, fields.metric()?);
-    call.app.tracking().log_metric(&run_id, metric).boxed().await?;
+    call.app.tracking().log_metric(&run_id, metric).await?;
     Ok(json(&Empty {}))
 }
 

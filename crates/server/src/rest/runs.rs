@@ -1,7 +1,6 @@
 //! `runs/…`: the run itself, its lifecycle, finding runs.
 
 use axum::response::Response;
-use futures::FutureExt as _;
 
 use crate::call::Call;
 use crate::error::Result;
@@ -39,6 +38,6 @@ pub(super) async fn restore(mut call: Call) -> Result<Response> {
 
 pub(super) async fn search(mut call: Call) -> Result<Response> {
     let request = call.fields().await?.search_runs()?;
-    let page = call.app.tracking().search_runs(&request).boxed().await?;
+    let page = call.app.tracking().search_runs(&request).await?;
     Ok(json(&RunsAnswer::from(&page)))
 }

@@ -15,10 +15,10 @@ fn wal(lake: &Lake) -> Folder {
 }
 
 /// The segments with their bytes; spare files come and go.
-fn snapshot(lake: &Lake) -> BTreeMap<String, Vec<u8>> {
+fn snapshot(lake: &Lake) -> BTreeMap<u64, Vec<u8>> {
     let folder = wal(lake);
-    let segments = folder.file_names().unwrap().into_iter().filter(|name| name.ends_with(".seg"));
-    segments.map(|name| (name.clone(), std::fs::read(folder.path.join(name)).unwrap())).collect()
+    let read = |number| (number, std::fs::read(folder.segment(number)).unwrap());
+    folder.numbers().unwrap().into_iter().map(read).collect()
 }
 
 fn read_all(mut replay: LocalReplay) -> Result<Frames, Error> {
