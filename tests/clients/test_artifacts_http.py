@@ -277,11 +277,11 @@ def resident_kib(pid: int) -> int:
 @pytest.mark.runlake
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_memory_stays_flat(own_server):
-    """Four uploads and downloads of 48 MiB at once do not cost the server four times 48 MiB."""
+    """Four uploads and downloads of 96 MiB at once do not cost the server four times 96 MiB."""
     api = Api(own_server.uri)
     experiment_id = api.create_experiment("big")
     runs = [api.create_run(experiment_id) for _ in range(4)]
-    body = os.urandom(1 << 20) * 48
+    body = os.urandom(1 << 20) * 96
     put(api, f"{ARTIFACTS}/{experiment_id}/{runs[0]}/artifacts/warm", b"x")
     before = resident_kib(own_server.process.pid)
     failures = []
@@ -301,5 +301,6 @@ def test_memory_stays_flat(own_server):
         thread.join()
     assert failures == []
     grown = resident_kib(own_server.process.pid) - before
-    # Parts in flight are bounded per upload, and the allocator keeps some of what was freed.
-    assert grown < 144 * 1024, f"grew by {grown} KiB"
+    # A few parts are in flight for each upload, and the allocator keeps some of what was freed on other threads. Files
+    # held whole would be 384 MiB.
+    assert grown < 256 * 1024, f"grew by {grown} KiB"
