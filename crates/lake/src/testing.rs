@@ -1,4 +1,4 @@
-//! What the tests of this crate share: rows, batches, and a store that counts and fails.
+//! What the tests of this crate share: rows and batches. The store that counts and fails is everybody's.
 
 use std::sync::Arc;
 
@@ -12,9 +12,7 @@ use runlake_types::{ExperimentId, Key, Point, Record, Row as _, RunId, Seq, Tabl
 
 use crate::{LakeSettings, Table, Watermark};
 
-mod faulty;
-
-pub(crate) use faulty::{Counts, Fault, FaultyStore, Verb};
+pub(crate) use runlake_testkit::{Counts, Fault, FaultyStore, Verb};
 
 pub(crate) async fn memory() -> Store {
     Store::open("memory://", &StoreSettings::default()).await.unwrap()
