@@ -1,5 +1,7 @@
 //! Options of the server, from flags, environment and file.
 
+#![allow(clippy::doc_markdown, reason = "the comments on options are the help that terminals show")]
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};

@@ -155,9 +155,9 @@ async fn artifact_root(args: &ServerArgs) -> Result<(String, Option<(String, Art
 /// Tells whoever started the server how to use it.
 fn announce(address: SocketAddr, store: &Store, artifacts: &Store, args: &ServerArgs, file: Option<PathBuf>) {
     let host = match address.ip() {
-        ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
-        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        ip @ std::net::IpAddr::V4(_) => ip.to_string(),
+        std::net::IpAddr::V4(ip) if !ip.is_unspecified() => ip.to_string(),
+        std::net::IpAddr::V6(ip) if !ip.is_unspecified() => format!("[{ip}]"),
+        std::net::IpAddr::V4(_) | std::net::IpAddr::V6(_) => "127.0.0.1".to_owned(),
     };
     let url = format!("http://{host}:{}", address.port());
     let access = if args.is_read_only() { "  (read only)" } else { "" };

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn spans_are_read() {
         assert_eq!("90s".parse(), Ok(Span(Duration::from_secs(90))));
-        assert_eq!("7d".parse(), Ok(Span(Duration::from_secs(7 * 86400))));
+        assert_eq!("7d".parse(), Ok(Span(Duration::from_hours(7 * 24))));
         assert!("7".parse::<Span>().unwrap_err().contains("30s"));
     }
 }

@@ -13,6 +13,7 @@ use crate::units::Span;
 use crate::{Failure, Result};
 
 /// Which lake.
+#[allow(clippy::doc_markdown, reason = "the comments are the help that terminals show")]
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Target {

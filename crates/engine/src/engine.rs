@@ -197,12 +197,11 @@ impl Engine {
         let Some(writer) = self.0.writer() else {
             return Ok(());
         };
-        let flushed = match writer.progress().failure() {
-            Some(_) => Ok(FlushSummary::default()),
-            None => {
-                writer.settle().await;
-                flush::flush_all(&self.0).await
-            }
+        let flushed = if writer.progress().failure().is_some() {
+            Ok(FlushSummary::default())
+        } else {
+            writer.settle().await;
+            flush::flush_all(&self.0).await
         };
         writer.close().await?;
         flushed.map(|_| ())

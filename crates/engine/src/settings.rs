@@ -46,7 +46,7 @@ impl Default for Settings {
         Self {
             access: Access::Write,
             memory_budget: 512 << 20,
-            flush_interval: Duration::from_secs(60),
+            flush_interval: Duration::from_mins(1),
             wal_limit: 1 << 30,
             admit_timeout: Duration::from_secs(20),
             refresh_interval: Duration::from_secs(2),

@@ -56,6 +56,7 @@ pub struct MetricTable {
 
 impl MetricTable {
     /// Adds points; one that is there already counts once.
+    #[allow(clippy::missing_panics_doc, reason = "it never panics: chunks are not empty")]
     pub fn insert(&mut self, batch: &MetricBatch) {
         let order = by_series(batch);
         for group in order.chunk_by(|a, b| batch.series_index()[*a as usize] == batch.series_index()[*b as usize]) {

@@ -29,6 +29,7 @@ where
 }
 
 /// Rows of `table` as one array per column, without asking whether a column may be null.
+#[allow(clippy::needless_pass_by_value, reason = "callers hand over the iterator they made for this")]
 pub fn arrays_from_records<'a>(
     table: TableId,
     records: impl Iterator<Item = &'a Record> + Clone,

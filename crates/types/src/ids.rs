@@ -55,7 +55,7 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// Id of a run. New ids are time-ordered (UUIDv7 as 32 hex digits), so that live runs sit together in the newest
+    /// Id of a run. New ids are time-ordered (`UUIDv7` as 32 hex digits), so that live runs sit together in the newest
     /// files; ids of imported runs are kept as they are.
     RunId,
     "run id"

@@ -112,6 +112,10 @@ impl MetricBatch {
     }
 
     /// Appends all of `other`.
+    ///
+    /// # Panics
+    ///
+    /// When this batch has more than `u32::MAX` series.
     pub fn append(&mut self, other: &Self) {
         let offset = u32::try_from(self.series.len()).expect("a group has far fewer series");
         self.series.extend_from_slice(&other.series);
@@ -201,9 +205,7 @@ impl MetricBatch {
 
     /// The batch back from [`Self::to_arrow`].
     pub fn from_arrow(series: &RecordBatch, points: &RecordBatch) -> Result<Self, SchemaError> {
-        let text = |name: &str| {
-            Ok::<_, SchemaError>(column(series, name)?.as_string_opt::<i32>().ok_or_else(|| wrong_type(name))?)
-        };
+        let text = |name: &str| column(series, name)?.as_string_opt::<i32>().ok_or_else(|| wrong_type(name));
         let run_ids = text("run_id")?;
         let keys = text("key")?;
         let model_ids = text("model_id")?;
@@ -309,6 +311,7 @@ impl MetricAggregate {
 
     /// Both together. The caller knows that they share no point.
     #[must_use]
+    #[allow(clippy::float_cmp, reason = "only the very same value is a tie")]
     pub fn merged(&self, other: &Self) -> Self {
         let better = |a: Option<(f64, i64)>, b: Option<(f64, i64)>, wins: fn(&f64, &f64) -> bool| match (a, b) {
             (Some(a), Some(b)) if wins(&b.0, &a.0) || (b.0 == a.0 && b.1 < a.1) => Some(b),

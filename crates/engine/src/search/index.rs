@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use runlake_types::rows::{LatestMetric, Lifecycle, Param, Row as _, Run, RunInput, RunStatus, Tag};
 use runlake_types::{ExperimentId, Key, KeyBuilder, Record, RunId, TableId, Timestamp};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::column::{MetricColumn, TextColumn};
 use super::{Column, LatestPoint, MetricField, RunData};
@@ -94,15 +94,15 @@ impl<C: Default> Columns<C> {
 }
 
 #[derive(Debug, Default)]
-struct Interner(FxHashMap<Arc<str>, ()>);
+struct Interner(FxHashSet<Arc<str>>);
 
 impl Interner {
     fn intern(&mut self, text: &str) -> Arc<str> {
-        if let Some((known, ())) = self.0.get_key_value(text) {
+        if let Some(known) = self.0.get(text) {
             return Arc::clone(known);
         }
         let text: Arc<str> = text.into();
-        self.0.insert(Arc::clone(&text), ());
+        self.0.insert(Arc::clone(&text));
         text
     }
 }

@@ -126,7 +126,9 @@ impl SearchIndex {
         match (guard.as_mut(), flushed) {
             (Some(index), Some(rows)) => {
                 if catch_up(inner, index).await? {
-                    rows.iter().for_each(|row| index.set_flushed(row));
+                    for row in rows {
+                        index.set_flushed(row);
+                    }
                 } else {
                     *guard = None;
                 }

@@ -144,6 +144,7 @@ fn value_at(index: &Index, column: &Column, run: u32) -> SortValue {
 }
 
 /// The number in a numeric column; `None` for columns of text.
+#[allow(clippy::option_option, reason = "no number here, and no numeric column, are two things")]
 fn number_at(index: &Index, column: &Column, run: u32) -> Option<Option<f64>> {
     match column {
         Column::Metric(key, field) => Some(index.metric(run, key, *field)),
