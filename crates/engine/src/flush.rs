@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Inner;
 use crate::latest::{self, Merged};
 use crate::state::Snapshots;
-use crate::{Result, View};
+use crate::{Error, Result, View};
 
 /// Rows per batch handed to the Parquet writer.
 const ROWS_PER_BATCH: usize = 128 * 1024;
@@ -29,6 +29,9 @@ const ROWS_PER_BATCH: usize = 128 * 1024;
 const TABLES_AT_ONCE: usize = 3;
 /// Look-ups of older rows side by side.
 const LOOKUPS_AT_ONCE: usize = 8;
+
+/// How often a generation is tried when tables turn out to be further than was known: each of them may, once.
+const FLUSH_ATTEMPTS: usize = 8;
 
 /// What a flush did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -120,22 +123,42 @@ pub(crate) async fn flush_all(inner: &Inner) -> Result<FlushSummary> {
 /// Flushes the oldest generation, if there is one. One flush at a time.
 async fn flush_one(inner: &Inner) -> Result<Option<FlushSummary>> {
     let _one_at_a_time = inner.flushing.lock().await;
+    // Whoever took the lake over flushes from now on.
+    if let Some(error) = inner.writer().and_then(|writer| writer.progress().failure())
+        && error.kind() == ErrorKind::Closed
+    {
+        return Err(Error::Stopped(error.to_string().into()));
+    }
     let Some(generation) = inner.state.freeze() else {
         return Ok(None);
     };
+    for _ in 1..FLUSH_ATTEMPTS {
+        match flush_generation(inner, &generation).await {
+            Err(Error::Lake(error)) if matches!(*error, runlake_lake::Error::WatermarkMoved { .. }) => {
+                // A commit of ours landed though its answer was an error, or one of the owner before us that was under
+                // way. Either holds rows of the log we have too, so a table ahead is left alone and one behind goes on.
+                tracing::debug!(%error, "a table is further than was known; looking at it again");
+            }
+            other => return other.map(Some),
+        }
+    }
+    flush_generation(inner, &generation).await.map(Some)
+}
+
+async fn flush_generation(inner: &Inner, generation: &Arc<MemTable>) -> Result<FlushSummary> {
     let started = tokio::time::Instant::now();
-    let latest = flush_latest(inner, &generation).await?;
+    let latest = flush_latest(inner, generation).await?;
     let metrics = async {
         let table = inner.table(TableId::Metrics);
         if !generation.metrics().is_empty() && table.snapshot().watermark() < generation.through() {
-            append_metrics(table, &generation).await?;
+            append_metrics(table, generation).await?;
         }
         Ok(())
     };
     let merges: Vec<_> = TableId::ALL
         .iter()
         .filter(|table| table.kind() == TableKind::State)
-        .map(|table| flush_state(inner.table(*table), &generation))
+        .map(|table| flush_state(inner.table(*table), generation))
         .collect();
     let state = futures::stream::iter(merges)
         .buffer_unordered(TABLES_AT_ONCE)
@@ -143,7 +166,7 @@ async fn flush_one(inner: &Inner) -> Result<Option<FlushSummary>> {
     let ((), rows) = futures::try_join!(metrics, state)?;
     let changes = rows + latest.as_ref().map_or(0, Vec::len);
     let snapshots = Snapshots::new(TableId::ALL.iter().map(|table| (*table, inner.table(*table).snapshot())));
-    inner.search.publish(inner, latest.as_deref(), || inner.state.publish(&generation, snapshots)).await?;
+    inner.search.publish(inner, latest.as_deref(), || inner.state.publish(generation, snapshots)).await?;
     if let Some(writer) = inner.writer() {
         writer.delete_through(generation.through());
     }
@@ -151,7 +174,7 @@ async fn flush_one(inner: &Inner) -> Result<Option<FlushSummary>> {
     inner.counters.flushes.fetch_add(1, Ordering::Relaxed);
     let points = generation.metrics().len();
     tracing::info!(seq = %generation.through(), points, changes, took = ?started.elapsed(), "flushed");
-    Ok(Some(FlushSummary { flushed: generation.through(), generations: 1, points, changes }))
+    Ok(FlushSummary { flushed: generation.through(), generations: 1, points, changes })
 }
 
 async fn append_metrics(table: &Table, generation: &Arc<MemTable>) -> Result<()> {

@@ -85,8 +85,9 @@ async fn refuse_foreign_content(store: &Store) -> Result<()> {
     let first = |paths: &mut dyn Iterator<Item = &Path>| {
         paths.filter_map(Path::filename).find(|name| !ours.contains(name) && !name.starts_with('.')).map(str::to_owned)
     };
-    let foreign = first(&mut listing.common_prefixes.iter())
-        .or_else(|| first(&mut listing.objects.iter().map(|object| &object.location)));
+    let foreign = first(&mut listing.common_prefixes.iter()).or_else(|| {
+        first(&mut listing.objects.iter().map(|object| &object.location).filter(|path| !names::is_probe(path)))
+    });
     match foreign {
         Some(name) => Err(Error::Identity(format!(
             "{} is not a lake: it has no {} but holds {name:?}; name an empty or new place with --lake",

@@ -121,12 +121,13 @@ impl State {
         let before = parts.active.bytes();
         change(&mut parts);
         let after = parts.active.bytes();
-        drop(parts);
+        // Under the lock: a flush must not count off what was not counted yet.
         if after >= before {
             self.bytes.fetch_add(after - before, Ordering::Relaxed);
         } else {
             self.bytes.fetch_sub(before - after, Ordering::Relaxed);
         }
+        drop(parts);
     }
 
     /// A consistent cut of everything.

@@ -123,9 +123,13 @@ impl Writer {
         let bytes = batch.bytes();
         let (done, answer) = oneshot::channel();
         let mut queue = self.queue.lock();
-        queue.sender.send(Command::Write { batch, bytes, done }).map_err(|_| Error::Stopped("it was closed".into()))?;
-        queue.submitted += 1;
+        // Counted before the writer can see it, since the writer counts it off again.
         self.progress.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if queue.sender.send(Command::Write { batch, bytes, done }).is_err() {
+            self.progress.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Error::Stopped("it was closed".into()));
+        }
+        queue.submitted += 1;
         Ok(Ticket { answer, number: queue.submitted })
     }
 

@@ -21,12 +21,23 @@ pub const TABLES: &str = "tables";
 /// Folder of the files of runs and models.
 pub const ARTIFACTS: &str = "artifacts";
 
+const PROBE: &str = "probe-";
 const CLAIM: &str = ".json";
 const RELEASED: &str = ".released";
 const HEARTBEAT: &str = ".heartbeat";
 const WAL_OBJECT: &str = ".wal";
 const WAL_SEGMENT: &str = ".seg";
 const WAL_SPARE: &str = ".spare";
+
+/// An object that is made and deleted to try out whether a store is fit.
+pub fn probe(nonce: &str) -> Path {
+    Path::from(format!("{PROBE}{nonce}"))
+}
+
+/// Whether this is a [`probe`]: one that a crash left behind means nothing.
+pub fn is_probe(path: &Path) -> bool {
+    path.as_ref().starts_with(PROBE)
+}
 
 /// The claim of a writer to be the one of `epoch`.
 pub fn writer_claim(epoch: u64) -> Path {
@@ -107,6 +118,7 @@ mod tests {
     fn numbers_come_back_from_names() {
         assert_eq!(writer_claim(7).as_ref(), "writer/00000000000000000007.json");
         assert_eq!(table_root("runs").as_ref(), "tables/runs");
+        assert!(is_probe(&probe("1")) && !is_probe(&table_root("probe-")));
         for n in [0, 1, 99, u64::MAX] {
             assert_eq!(writer_claim_epoch(&writer_claim(n)), Some(n));
             assert_eq!(writer_released_epoch(&writer_released(n)), Some(n));

@@ -12,7 +12,7 @@ use object_store::{ObjectStoreExt as _, PutMode};
 
 use super::Store;
 use crate::local::is_local_failure;
-use crate::{Error, nonce};
+use crate::{Error, names, nonce};
 
 /// What became of a create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ fn is_certain(error: &object_store::Error) -> bool {
 }
 
 pub(super) async fn probe(store: &Store) -> Result<(), Error> {
-    let path = Path::from(format!("probe-{}", nonce()));
+    let path = names::probe(&nonce());
     let outcome = probe_at(store, &path).await;
     let cleaned = store.objects.delete(&path).await;
     match (outcome, cleaned) {
