@@ -160,10 +160,11 @@ async fn flush_generation(inner: &Inner, generation: &Arc<MemTable>) -> Result<F
         .filter(|table| table.kind() == TableKind::State)
         .map(|table| flush_state(inner.table(*table), generation))
         .collect();
-    let state = futures::stream::iter(merges)
-        .buffer_unordered(TABLES_AT_ONCE)
-        .try_fold(0, |sum, rows| futures::future::ok(sum + rows));
-    let ((), rows) = futures::try_join!(metrics, state)?;
+    let state = futures::stream::iter(merges).buffer_unordered(TABLES_AT_ONCE).collect::<Vec<_>>();
+    // To its end even if one fails: what the others have written would be written again.
+    let (metrics, state): (Result<()>, Vec<Result<usize>>) = futures::join!(metrics, state);
+    metrics?;
+    let rows = state.into_iter().sum::<Result<usize>>()?;
     let changes = rows + latest.as_ref().map_or(0, Vec::len);
     let snapshots = Snapshots::new(TableId::ALL.iter().map(|table| (*table, inner.table(*table).snapshot())));
     inner.search.publish(inner, latest.as_deref(), || inner.state.publish(generation, snapshots)).await?;

@@ -85,8 +85,7 @@ impl Committer {
     /// Reads what others have committed since.
     pub(crate) async fn refresh(&mut self) -> Result<&Arc<Snapshot>, Error> {
         let table = self.table();
-        let known = self.delta.version();
-        if known.is_some() && self.delta.update_state().await.is_err() {
+        if self.delta.version().is_some() && self.delta.update_state().await.is_err() {
             // The commits in between may have been cleaned up: start over from the newest checkpoint.
             self.delta.state = None;
         }
@@ -96,7 +95,8 @@ impl Committer {
                 other => other.told(table, "read the Delta log")?,
             }
         }
-        if self.delta.version() != known || self.newest.version().is_none() {
+        // Compared with what was read last, not with what was known before: an earlier look may have been dropped half-way.
+        if self.delta.version() != self.newest.version() {
             let state = self.delta.snapshot().told(table, "read the Delta log")?;
             delta::check(table, state)?;
             let watermark = watermark(table, state, &self.log, &self.app_id).await?;
@@ -110,9 +110,9 @@ impl Committer {
     pub(crate) async fn commit(&mut self, plan: &Plan) -> Result<Outcome, Error> {
         let table = self.table();
         for attempt in 0..ATTEMPTS {
-            if self.delta.state.is_none() && self.newest.version().is_some() {
-                // An earlier look failed half way. Without this the table would be created anew, over a log that was
-                // cleaned up.
+            if self.delta.version() != self.newest.version() {
+                // An earlier look failed or was dropped half-way. Without this the table would be created anew, over a log
+                // that was cleaned up, or the plan be committed to a version it was not made for.
                 self.refresh().await?;
             }
             self.check_watermark(plan).await?;

@@ -1,9 +1,11 @@
+use std::task::Poll;
+
 use deltalake_core::kernel::Add;
 use runlake_storage::Store;
 use runlake_types::{ErrorKind, Key, KeyBuilder, Row as _, RunId, rows::Param};
 
 use super::*;
-use crate::testing::{Counts, Fault, FaultyStore, Verb, delete, memory, next, open, param, put, series};
+use crate::testing::{Counts, Fault, FaultyStore, Verb, delete, mark, memory, next, open, param, put, series};
 use crate::{CompactPolicy, Table};
 
 fn everything() -> Key {
@@ -202,6 +204,49 @@ async fn requests_are_bounded() {
     assert!(within(commit, 1, 2, 2), "{commit:?}");
     assert!(within(opening, 4, 0, 1), "{opening:?}");
     assert!(within(refresh, 1, 0, 1), "{refresh:?}");
+}
+
+/// Whoever waited for a flush goes away in the middle of it, wherever it can, while somebody else has committed: the next
+/// flush makes up for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_dropped_anywhere_leaves_nothing_behind() {
+    let changes = vec![put("r", "a", "new"), put("r", "b", "new")];
+    let flush = async |table: &Table| {
+        let expected = table.snapshot().watermark();
+        if expected >= Seq(2) {
+            return Ok(());
+        }
+        table.merge(changes.clone(), Watermark { expected, reached: Seq(2) }).await.map(drop)
+    };
+    for polls in 1.. {
+        let store = memory().await;
+        let (table, other) = (open(&store, TableId::Params).await, open(&store, TableId::Params).await);
+        other.merge(vec![put("r", "a", "old")], mark(0, 1)).await.unwrap();
+        let dropped = {
+            let mut flushed = Box::pin(async { while flush(&table).await.is_err() {} });
+            let mut left = polls;
+            std::future::poll_fn(|context| {
+                left -= 1;
+                match flushed.as_mut().poll(context) {
+                    Poll::Ready(()) => Poll::Ready(false),
+                    Poll::Pending if left == 0 => Poll::Ready(true),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await
+        };
+        if !dropped {
+            assert!(polls > 5, "it went through in {polls} steps");
+            break;
+        }
+        while let Err(error) = flush(&table).await {
+            assert!(matches!(error, Error::WatermarkMoved { .. }), "{error}");
+        }
+        for table in [table, open(&store, TableId::Params).await] {
+            let wanted = [param("r", "a", "new"), param("r", "b", "new")];
+            assert_eq!(params(&table).await, wanted, "dropped at step {polls}");
+        }
+    }
 }
 
 /// One request of a table's life fails, or its answer is lost: every request in turn. The caller does what the engine
