@@ -21,6 +21,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    /// Another sequence, which follows from this one.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound

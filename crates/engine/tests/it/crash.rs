@@ -1,0 +1,57 @@
+//! The process dies at every request it makes, in turn.
+
+use runlake_engine::{Access, Result};
+use runlake_storage::Store;
+use runlake_testkit::{Fault, FaultyStore};
+
+use crate::ledger::{Ledger, write_steps};
+use crate::place::{self, Kind, on_every_store, open, try_open};
+
+on_every_store!(death_at_any_request_loses_and_doubles_nothing);
+
+fn death_at_any_request_loses_and_doubles_nothing(kind: Kind) {
+    let mut nth = 0;
+    // Of the last request the store may have heard or not.
+    while [false, true].into_iter().all(|heard| place::run(die(kind, nth, heard))) {
+        nth += kind.scaled(2, 5, 40);
+    }
+}
+
+/// Whether there was such a request.
+async fn die(kind: Kind, nth: usize, heard: bool) -> bool {
+    let place = kind.place().await;
+    let (store, faulty) = place.faulty();
+    if heard {
+        faulty.plan_after(nth, Fault::LoseAnswer);
+    }
+    faulty.cut_after(nth + usize::from(heard));
+    let mut ledger = Ledger::default();
+    let lived = live(&store, &faulty, &mut ledger).await;
+    faulty.cut();
+    let engine = open(&place.store, Access::TakeOver).await;
+    ledger.settle(&engine.view()).await;
+    ledger.note(0, write_steps(&engine, 0, ledger.next(0), 2).await);
+    engine.flush().await.expect("flushes");
+    ledger.settle(&engine.view()).await;
+    ledger.check_files(&engine.view());
+    engine.close().await.expect("closes");
+    lived.is_err()
+}
+
+/// A life in good order, up to the first failure.
+async fn live(store: &Store, faulty: &FaultyStore, ledger: &mut Ledger) -> Result<()> {
+    let engine = try_open(store, Access::Write).await?;
+    for round in 0..3 {
+        for writer in 0..2 {
+            ledger.note(writer, write_steps(&engine, writer, ledger.next(writer), 2).await);
+        }
+        if faulty.is_cut() {
+            break;
+        }
+        engine.flush().await?;
+        if round == 1 {
+            engine.compact().await?;
+        }
+    }
+    engine.close().await
+}
