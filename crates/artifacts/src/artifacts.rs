@@ -77,7 +77,7 @@ impl Artifacts {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let object = file(path)?;
-        let written = upload::write(self.store.objects(), &object, path, body, size_limit.unwrap_or(u64::MAX)).await?;
+        let written = upload::write(&self.store, &object, path, body, size_limit.unwrap_or(u64::MAX)).await?;
         Ok(written.size)
     }
 

@@ -1,9 +1,11 @@
 //! A file as a stream of chunks.
+//!
+//! Local files are read into a few buffers, again and again: see [`free_buffer`].
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{GetResult, GetResultPayload};
 
@@ -12,12 +14,14 @@ use crate::ArtifactPath;
 
 /// Read per hop to the blocking pool. The default of 8 KiB costs more in hops than in reading.
 const CHUNK: u64 = 256 * 1024;
+/// Buffers that are kept for the next chunk. A connection holds two or three of them while it sends.
+const KEPT: usize = 4;
 
 pub(super) fn stream(found: GetResult, path: ArtifactPath) -> Body {
     let range = found.range.clone();
     match found.payload {
         GetResultPayload::File(file, _) => {
-            let reading = Reading { file, at: range.start, end: range.end };
+            let reading = Reading { file, at: range.start, end: range.end, sent: Vec::with_capacity(KEPT) };
             futures::stream::try_unfold(reading, next)
                 .map_err(move |error| {
                     failed("read", &path, object_store::Error::Generic { store: "local files", source: error.into() })
@@ -32,6 +36,8 @@ struct Reading {
     file: File,
     at: u64,
     end: u64,
+    /// Chunks whose buffers can be used again once nobody else holds them.
+    sent: Vec<Bytes>,
 }
 
 async fn next(reading: Reading) -> std::io::Result<Option<(Bytes, Reading)>> {
@@ -44,9 +50,22 @@ async fn next(reading: Reading) -> std::io::Result<Option<(Bytes, Reading)>> {
 
 fn read_chunk(mut reading: Reading) -> std::io::Result<(Bytes, Reading)> {
     let length = CHUNK.min(reading.end - reading.at);
-    let mut chunk = vec![0; usize::try_from(length).expect("a chunk is small")];
+    let mut chunk = free_buffer(&mut reading.sent);
+    chunk.resize(usize::try_from(length).expect("a chunk is small"), 0);
     reading.file.seek(SeekFrom::Start(reading.at))?;
     reading.file.read_exact(&mut chunk)?;
     reading.at += length;
-    Ok((chunk.into(), reading))
+    let chunk = chunk.freeze();
+    if reading.sent.len() < KEPT {
+        reading.sent.push(chunk.clone());
+    }
+    Ok((chunk, reading))
+}
+
+/// A buffer that was sent and that nobody holds any more, or a new one. Buffers are filled on one thread and dropped on
+/// another, and an allocator keeps what moves like that for each thread: fresh ones would cost far more memory than is in
+/// use.
+pub(super) fn free_buffer(sent: &mut Vec<Bytes>) -> BytesMut {
+    let free = sent.iter().position(Bytes::is_unique).map(|at| sent.swap_remove(at));
+    free.and_then(|free| free.try_into_mut().ok()).unwrap_or_default()
 }

@@ -66,7 +66,7 @@ impl Artifacts {
             return Err(unfit(path, format!("part {number} is not one of 1 to {PARTS_LIMIT}")));
         }
         let limit = size_limit.unwrap_or(u64::MAX);
-        let written = upload::write(self.store.objects(), &part(&folder, number), path, body, limit).await?;
+        let written = upload::write(&self.store, &part(&folder, number), path, body, limit).await?;
         Ok(PartTag { e_tag: written.e_tag.unwrap_or_default(), size: written.size })
     }
 
@@ -89,7 +89,7 @@ impl Artifacts {
             })
             .try_flatten()
             .boxed();
-        let written = upload::write(objects, &file(path)?, path, bodies, u64::MAX).await?;
+        let written = upload::write(&self.store, &file(path)?, path, bodies, u64::MAX).await?;
         self.store.delete_tree(&folder).await?;
         Ok(written.size)
     }

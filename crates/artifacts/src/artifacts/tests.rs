@@ -134,10 +134,40 @@ async fn large_bodies_come_back_whole() {
 async fn bodies_of_exactly_one_part_come_back() {
     let (_dir, all) = everywhere().await;
     for artifacts in all {
-        for length in [8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 16 * MIB] {
-            artifacts.put(&path("x"), chunks(vec![noise(length)]), None).await.unwrap();
-            assert!(read(&artifacts, "x").await.unwrap() == noise(length), "{length}");
+        for length in [MIB - 1, MIB, MIB + 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 16 * MIB] {
+            let whole = noise(length);
+            for chunk in [length, 65_536, 65_537] {
+                let pieces = whole.chunks(chunk).map(Bytes::copy_from_slice).collect();
+                artifacts.put(&path("x"), chunks(pieces), None).await.unwrap();
+                assert!(read(&artifacts, "x").await.unwrap() == whole, "{length} by {chunk}");
+            }
         }
+    }
+}
+
+#[tokio::test]
+async fn what_gathers_keeps_no_buffer_of_the_network_alive() {
+    struct Buffer {
+        bytes: Vec<u8>,
+        _alive: Arc<()>,
+    }
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+    let (_dir, all) = everywhere().await;
+    for artifacts in all {
+        let alive = Arc::new(());
+        // As a connection does it: a few bytes were read into a long buffer.
+        let body = futures::stream::iter(0..3 * MIB / 1000).map(|_| {
+            assert_eq!(Arc::strong_count(&alive), 1);
+            Ok::<_, Infallible>(
+                Bytes::from_owner(Buffer { bytes: vec![7; 4000], _alive: Arc::clone(&alive) }).slice(..1000),
+            )
+        });
+        let written = artifacts.put(&path("x"), body, None).await.unwrap();
+        assert_eq!(written, 3_145_000);
     }
 }
 
@@ -177,6 +207,29 @@ async fn an_upload_nobody_waits_for_leaves_nothing() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("a staging file is left");
+}
+
+#[tokio::test]
+async fn chunks_that_are_held_stay_as_they_are() {
+    let (_dir, all) = everywhere().await;
+    let whole = noise(5 * MIB + 17);
+    for artifacts in all {
+        artifacts.put(&path("x"), chunks(vec![whole.clone()]), None).await.unwrap();
+        for hold in [1, 2, 3, 6, 100] {
+            let (_, mut body) = artifacts.get(&path("x"), None).await.unwrap().unwrap();
+            let (mut held, mut seen) = (std::collections::VecDeque::new(), Vec::new());
+            while let Some(chunk) = body.next().await {
+                held.push_back(chunk.unwrap());
+                if held.len() == hold {
+                    seen.extend_from_slice(&held.pop_front().unwrap());
+                }
+            }
+            for chunk in held {
+                seen.extend_from_slice(&chunk);
+            }
+            assert!(seen == whole, "{hold}");
+        }
+    }
 }
 
 #[tokio::test]

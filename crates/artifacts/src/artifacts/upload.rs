@@ -2,22 +2,33 @@
 //!
 //! Chunks gather until they make a part. A body that ends before the first part is full is one put; a longer one is a
 //! multipart upload with a few parts under way at a time, so memory is bounded by [`IN_FLIGHT`] parts and what gathers.
+//! Local files take small parts: they are written at once to one staging file.
+//!
+//! What gathers is copied. A chunk from the network is a slice of the connection's read buffer and keeps all of it alive,
+//! so a part made of such chunks holds several times its own length.
 
 use std::pin::pin;
-use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt as _};
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload, UploadPart};
+use object_store::{MultipartUpload, ObjectStoreExt as _, PutPayload, UploadPart};
+use runlake_storage::Store;
 use runlake_types::ErrorKind;
 
+use super::download::free_buffer;
 use super::failed;
 use crate::{ArtifactPath, Error};
 
 /// Clouds want parts of at least 5 MiB.
 const PART_BYTES: usize = 8 * 1024 * 1024;
+/// A part of a local file costs no more than a hop to the blocking pool.
+const LOCAL_PART_BYTES: usize = 1024 * 1024;
+/// What is copied into one buffer.
+const PIECE_BYTES: usize = 256 * 1024;
+/// Buffers that are kept to be used again, for the reason told at [`free_buffer`]: those of three local parts.
+const KEPT: usize = 12;
 /// Clouds allow 10,000 parts, so they grow: 1,000 of 8 MiB, 1,000 of 16 MiB, … are 8 TB, past what clouds hold.
 const PARTS_PER_SIZE: usize = 1000;
 const IN_FLIGHT: usize = 2;
@@ -31,7 +42,7 @@ pub(super) struct Written {
 
 /// Writes `body` to `object`, which the client knows as `path`; at most `limit` bytes.
 pub(super) async fn write<S, E>(
-    objects: &Arc<dyn ObjectStore>,
+    store: &Store,
     object: &Path,
     path: &ArtifactPath,
     body: S,
@@ -41,9 +52,12 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let objects = store.objects();
+    let is_local = store.local_root().is_some();
     let mut body = pin!(body);
-    let mut gathering = Gathering { path, limit, size: 0, chunks: vec![], bytes: 0 };
-    while gathering.bytes < PART_BYTES {
+    let mut gathering =
+        Gathering { path, limit, size: 0, chunks: vec![], piece: BytesMut::new(), sent: vec![], bytes: 0 };
+    while gathering.bytes < part_bytes(is_local, 0) {
         let Some(chunk) = body.next().await else {
             let put = objects.put(object, gathering.take()).await.map_err(|error| unwritten(path, error))?;
             return Ok(Written { size: gathering.size, e_tag: put.e_tag });
@@ -52,7 +66,7 @@ where
     }
     let upload = objects.put_multipart(object).await.map_err(|error| unwritten(path, error))?;
     let mut upload = Unfinished(Some(upload));
-    let outcome = write_parts(&mut upload, gathering, body).await;
+    let outcome = write_parts(&mut upload, is_local, gathering, body).await;
     if outcome.is_err() {
         upload.abort().await;
     }
@@ -61,6 +75,7 @@ where
 
 async fn write_parts<E>(
     upload: &mut Unfinished,
+    is_local: bool,
     mut gathering: Gathering<'_>,
     mut body: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
 ) -> Result<Written, Error>
@@ -78,8 +93,7 @@ where
                 None => ended = true,
             },
         }
-        let full = PART_BYTES << (parts / PARTS_PER_SIZE);
-        if gathering.bytes >= full || (ended && gathering.bytes > 0) {
+        if gathering.bytes >= part_bytes(is_local, parts) || (ended && gathering.bytes > 0) {
             running.push(upload.get().put_part(gathering.take()));
             parts += 1;
         }
@@ -89,6 +103,11 @@ where
     Ok(Written { size: gathering.size, e_tag: put.e_tag })
 }
 
+/// Length of the part after `parts` others.
+fn part_bytes(is_local: bool, parts: usize) -> usize {
+    if is_local { LOCAL_PART_BYTES } else { PART_BYTES << (parts / PARTS_PER_SIZE) }
+}
+
 /// Chunks on their way to become a part.
 struct Gathering<'a> {
     path: &'a ArtifactPath,
@@ -96,7 +115,11 @@ struct Gathering<'a> {
     /// Bytes of the body so far.
     size: u64,
     chunks: Vec<Bytes>,
-    /// Bytes of `chunks`.
+    /// What comes after `chunks`, until it is long enough to be one.
+    piece: BytesMut,
+    /// Pieces whose buffers can be used again once they are written.
+    sent: Vec<Bytes>,
+    /// Bytes of `chunks` and `piece`.
     bytes: usize,
 }
 
@@ -111,11 +134,40 @@ impl Gathering<'_> {
             return Err(Error::TooLarge { path: self.path.clone(), limit: self.limit });
         }
         self.bytes += chunk.len();
-        self.chunks.push(chunk);
+        if chunk.len() >= PIECE_BYTES {
+            self.end_piece();
+            self.chunks.push(chunk);
+            return Ok(());
+        }
+        let mut rest = &*chunk;
+        while !rest.is_empty() {
+            if self.piece.is_empty() {
+                self.piece = free_buffer(&mut self.sent);
+                self.piece.clear();
+                self.piece.reserve(PIECE_BYTES);
+            }
+            let (fits, more) = rest.split_at(rest.len().min(PIECE_BYTES - self.piece.len()));
+            self.piece.extend_from_slice(fits);
+            rest = more;
+            if self.piece.len() == PIECE_BYTES {
+                self.end_piece();
+            }
+        }
         Ok(())
     }
 
+    fn end_piece(&mut self) {
+        if !self.piece.is_empty() {
+            let piece = std::mem::take(&mut self.piece).freeze();
+            if self.sent.len() < KEPT {
+                self.sent.push(piece.clone());
+            }
+            self.chunks.push(piece);
+        }
+    }
+
     fn take(&mut self) -> PutPayload {
+        self.end_piece();
         self.bytes = 0;
         std::mem::take(&mut self.chunks).into_iter().collect()
     }
