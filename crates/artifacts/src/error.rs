@@ -4,7 +4,9 @@ use runlake_types::ErrorKind;
 
 use crate::ArtifactPath;
 
-/// An error of artifacts. Its text can be shown to the client: it names files as the client did, and nothing else.
+/// An error of artifacts. Its text can be shown to the client: it names files as the client did, and nothing else;
+/// except for [`Error::Object`] and [`Error::Storage`], which repeat what the store said and may name places of the
+/// server: see [`Error::for_clients`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The text is not a path of an artifact. The wording is MLflow's.
@@ -83,6 +85,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a client may read of this.
+    pub fn for_clients(&self) -> String {
+        match self {
+            Self::Object { operation, path, .. } => format!("cannot {operation} '{path}': the artifact store failed"),
+            Self::Storage(_) => "the artifact store failed".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// What the caller should do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {

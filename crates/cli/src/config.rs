@@ -78,6 +78,11 @@ options! {
     #[arg(long, env = "RUNLAKE_ARTIFACTS_DESTINATION", value_name = "PLACE")]
     artifacts_destination: String,
 
+    /// Schemes that an experiment's own artifact location may have although they name a host, such as http or sftp;
+    /// refused otherwise, as the server would connect wherever a caller says.
+    #[arg(long, env = "RUNLAKE_ALLOWED_ARTIFACT_SCHEMES", value_name = "SCHEMES", value_delimiter = ',')]
+    allowed_artifact_schemes: Vec<String>,
+
     /// Memory for buffers and caches [default: 512MB].
     #[arg(long, env = "RUNLAKE_MEMORY_BUDGET", value_name = "SIZE")]
     memory_budget: Size,
@@ -163,7 +168,7 @@ mod tests {
     fn a_file_may_set_every_option() {
         let file = parse(
             "host = \"0.0.0.0\"\nport = 5001\nlake = \"s3://b/p\"\ndefault-artifact-root = \"s3://a\"\n\
-             artifacts-destination = \"/data\"\nmemory-budget = \"1GB\"\nflush-interval = \"5s\"\nbody-limit = \"1MiB\"\n\
+             artifacts-destination = \"/data\"\nallowed-artifact-schemes = [\"http\"]\nmemory-budget = \"1GB\"\nflush-interval = \"5s\"\nbody-limit = \"1MiB\"\n\
              max-connections = 9\ndrain-timeout = \"1s\"\nallowed-hosts = [\"a\"]\nallowed-origins = [\"b\"]\n\
              refuse-long-values = true\nread-only = true\ntakeover = false\nlog-format = \"json\"\nlog-level = \"warn\"\n",
         )
@@ -172,6 +177,7 @@ mod tests {
         assert_eq!(file.memory_budget, Some(Size(1_000_000_000)));
         assert_eq!(file.log_format, Some(LogFormat::Json));
         assert_eq!(file.allowed_hosts, Some(vec!["a".to_owned()]));
+        assert_eq!(file.allowed_artifact_schemes, Some(vec!["http".to_owned()]));
     }
 
     #[test]

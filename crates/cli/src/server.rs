@@ -43,7 +43,7 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
     let settings = TrackingSettings {
         default_artifact_root: artifact_root,
         truncate_long_values: !args.refuse_long_values.unwrap_or(false),
-        ..TrackingSettings::default()
+        allowed_artifact_schemes: args.allowed_artifact_schemes.clone().unwrap_or_default(),
     };
     let tracking = Tracking::open(engine.clone(), settings)
         .await

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
+use runlake_artifacts::Artifacts;
 use runlake_engine::{Engine, Settings};
+use runlake_storage::names;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::lake::{open_engine, open_lake_store};
+use crate::lake::{open_engine, open_lake_store, open_store};
 use crate::units::Span;
 use crate::{Failure, Result};
 
@@ -32,9 +34,14 @@ pub(crate) struct VacuumArgs {
     target: Target,
 
     /// How long files stay after the tables stopped naming them. Readers of older versions, and queries that take
-    /// longer than this, need them.
+    /// longer than this, need them. What unfinished uploads left behind stays as long; through a server at least 1h.
     #[arg(long, value_name = "TIME", default_value = "7d")]
     retain: Span,
+
+    /// With --lake: where its server keeps the files that clients send to it [default: the folder "artifacts" of the
+    /// lake].
+    #[arg(long, env = "RUNLAKE_ARTIFACTS_DESTINATION", value_name = "PLACE")]
+    artifacts_destination: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,6 +60,8 @@ struct Compacted {
 struct Vacuumed {
     files_deleted: u64,
     bytes_deleted: u64,
+    uploads_removed: u64,
+    staging_files_removed: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -89,12 +98,38 @@ pub(crate) async fn vacuum(args: VacuumArgs) -> Result {
     let done = match args.target.open().await? {
         Opened::Server(server) => server.post("vacuum", json!({ "retain_seconds": retain.as_secs() })).await?,
         Opened::Lake(engine) => {
-            let summary = finish(&engine, engine.vacuum(retain).await).await?;
-            Vacuumed { files_deleted: summary.files_deleted, bytes_deleted: summary.bytes_deleted }
+            let outcome = vacuum_at_rest(&engine, retain, args.artifacts_destination.as_deref()).await;
+            let closed = close(&engine).await;
+            let done = outcome?;
+            closed?;
+            done
         }
     };
     println!("deleted {} files, {} bytes", done.files_deleted, done.bytes_deleted);
+    println!(
+        "removed {} unfinished uploads and {} files of writes that were cut off",
+        done.uploads_removed, done.staging_files_removed
+    );
     Ok(())
+}
+
+/// Nobody else writes here: the engine holds the lake.
+async fn vacuum_at_rest(engine: &Engine, retain: Duration, destination: Option<&str>) -> Result<Vacuumed> {
+    let summary = engine.vacuum(retain).await.map_err(told)?;
+    let before = engine.clock().now().earlier_by(retain);
+    let store = match destination {
+        Some(place) => open_store(place, "the artifacts destination").await?,
+        None => engine.store().folder(names::ARTIFACTS),
+    };
+    // The artifacts may be in the lake or elsewhere; what the first sweep took, the second does not count again.
+    let in_lake = engine.store().sweep_staging(before).await.map_err(told)?;
+    let elsewhere = store.sweep_staging(before).await.map_err(told)?;
+    Ok(Vacuumed {
+        files_deleted: summary.files_deleted,
+        bytes_deleted: summary.bytes_deleted,
+        uploads_removed: Artifacts::new(store).sweep_uploads(before).await.map_err(told)?,
+        staging_files_removed: in_lake + elsewhere,
+    })
 }
 
 /// A way to the lake.
@@ -118,10 +153,19 @@ impl Target {
 
 /// The outcome, once the engine is closed.
 async fn finish<T>(engine: &Engine, outcome: runlake_engine::Result<T>) -> Result<T> {
-    let closed = engine.close().await;
-    let done = outcome.map_err(|error| Failure::new(error.to_string()))?;
-    closed.map_err(|error| Failure::new(format!("the lake could not be closed: {error}")))?;
+    let closed = close(engine).await;
+    let done = outcome.map_err(told)?;
+    closed?;
     Ok(done)
+}
+
+async fn close(engine: &Engine) -> Result {
+    engine.close().await.map_err(|error| Failure::new(format!("the lake could not be closed: {error}")))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
+fn told(error: impl std::fmt::Display) -> Failure {
+    Failure::new(error.to_string())
 }
 
 /// A running server.

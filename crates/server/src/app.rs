@@ -110,7 +110,7 @@ impl App {
         };
         let mut response = outcome.unwrap_or_else(|error| {
             span.in_scope(|| log(&error));
-            error.into_response()
+            error.with_request_id(id.to_str().unwrap_or_default()).into_response()
         });
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, id);
@@ -141,7 +141,9 @@ fn random() -> u32 {
 /// Faults of ours are told to whoever runs the server; mistakes of callers only when debugging.
 fn log(error: &ApiError) {
     let status = error.status().as_u16();
-    if status >= 500 && status != 501 {
+    if let Some(cause) = error.cause() {
+        tracing::error!(status, "{cause}");
+    } else if status >= 500 && status != 501 {
         tracing::error!(status, "{}", error.message());
     } else {
         tracing::debug!(status, "{}", error.message());

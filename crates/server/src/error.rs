@@ -97,12 +97,14 @@ pub(crate) struct ApiError {
     code: Code,
     status: StatusCode,
     message: String,
+    /// What went wrong, for the log only: it may name places of the server.
+    cause: Option<String>,
 }
 
 impl ApiError {
     /// An error with the usual status of its code.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, status: code.status(), message: message.into() }
+        Self { code, status: code.status(), message: message.into(), cause: None }
     }
 
     /// The same error with another status.
@@ -154,6 +156,19 @@ impl ApiError {
         self.status
     }
 
+    /// What whoever runs the server should know, and the caller should not.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// The same error, which tells the caller where to look for its cause, if it has one.
+    pub(crate) fn with_request_id(mut self, id: &str) -> Self {
+        if self.cause.is_some() {
+            self.message = format!("{}; the server's log says why, at request {id}", self.message);
+        }
+        self
+    }
+
     /// The message in the answer.
     pub(crate) fn message(&self) -> &str {
         &self.message
@@ -185,11 +200,14 @@ from_errors!(runlake_tracking::Error, runlake_engine::Error);
 
 impl From<runlake_artifacts::Error> for ApiError {
     fn from(error: runlake_artifacts::Error) -> Self {
-        let told = Self::new(Code::of(error.kind()), error.to_string());
+        let told = Self::new(Code::of(error.kind()), error.for_clients());
         match error {
             runlake_artifacts::Error::TooLarge { .. } => told.with_status(StatusCode::PAYLOAD_TOO_LARGE),
             // What went wrong with reading the request is an answer already.
             runlake_artifacts::Error::Body { source, .. } => source.downcast().map_or(told, |told| *told),
+            runlake_artifacts::Error::Object { .. } | runlake_artifacts::Error::Storage(_) => {
+                Self { cause: Some(error.to_string()), ..told }
+            }
             _ => told,
         }
     }

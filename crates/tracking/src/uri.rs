@@ -109,7 +109,7 @@ pub(crate) fn own_location(location: &str, settings: &TrackingSettings) -> Resul
         return Err(Error::invalid(format!(
             "'artifact_location' cannot use the '{scheme}' scheme: the '{scheme}' scheme addresses a host other than \
              the tracking server's configured artifact storage, so the server would connect to the host named in the \
-             URI. Start the server with '{scheme}' among its allowed artifact schemes to allow it."
+             URI. Start the server with '{scheme}' among its --allowed-artifact-schemes to allow it."
         )));
     }
     if location.starts_with("runs:") {

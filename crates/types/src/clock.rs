@@ -29,6 +29,12 @@ impl Timestamp {
     pub const fn millis(self) -> i64 {
         self.0.div_euclid(1000)
     }
+
+    /// The time `span` earlier; the earliest there is when that is out of reach.
+    #[must_use]
+    pub fn earlier_by(self, span: std::time::Duration) -> Self {
+        Self(self.0.saturating_sub_unsigned(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
+    }
 }
 
 /// Tells the time. Components take one, so that tests decide what time it is.
@@ -74,6 +80,13 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_past_has_a_beginning() {
+        let at = Timestamp::from_micros(5_000_000);
+        assert_eq!(at.earlier_by(std::time::Duration::from_secs(7)), Timestamp::from_micros(-2_000_000));
+        assert_eq!(at.earlier_by(std::time::Duration::MAX), Timestamp::from_micros(i64::MIN));
+    }
 
     #[test]
     fn millis_round_down_and_overflow_is_seen() {

@@ -7,7 +7,7 @@ use runlake_artifacts::Artifacts;
 use runlake_engine::Engine;
 use runlake_storage::{Store, StoreSettings};
 use runlake_tracking::{Tracking, TrackingSettings};
-use runlake_types::SystemClock;
+use runlake_types::{Clock, ManualClock, SystemClock};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -38,9 +38,14 @@ impl Answer {
 }
 
 async fn app(settings: Settings) -> App {
+    app_with(settings, "memory://", Arc::new(SystemClock)).await
+}
+
+/// A server whose artifacts are at `place`.
+async fn app_with(settings: Settings, place: &str, clock: Arc<dyn Clock>) -> App {
     let store = Store::open("memory://", &StoreSettings::default()).await.unwrap();
-    let artifacts = Artifacts::new(store.folder("artifacts"));
-    let engine = Engine::open(store, runlake_engine::Settings::default(), Arc::new(SystemClock)).await.unwrap();
+    let artifacts = Artifacts::new(Store::open(place, &StoreSettings::default()).await.unwrap().folder("artifacts"));
+    let engine = Engine::open(store, runlake_engine::Settings::default(), clock).await.unwrap();
     let tracking = Tracking::open(engine, TrackingSettings::default()).await.unwrap();
     App::new(tracking, artifacts, None, settings)
 }
@@ -262,4 +267,67 @@ async fn uploads_in_parts_become_a_file() {
     assert_eq!(ended.status, StatusCode::OK, "{}", ended.text());
     let file = server.get("/api/2.0/mlflow-artifacts/artifacts/0/r/artifacts/big.bin").await;
     assert_eq!(file.text(), "one two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn places_of_the_server_are_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().to_str().unwrap();
+    let server = Server(router(app_with(Settings::default(), place, Arc::new(SystemClock)).await));
+    let artifacts = folder.path().join("artifacts");
+    std::fs::create_dir_all(&artifacts).unwrap();
+    // A way out of the folder, which the store refuses.
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("canary"), "x").unwrap();
+    std::os::unix::fs::symlink(outside.path(), artifacts.join("out")).unwrap();
+    let root = "/api/2.0/mlflow-artifacts/artifacts";
+    for (method, uri) in [
+        ("GET", format!("{root}/out/canary")),
+        ("PUT", format!("{root}/out/canary")),
+        ("DELETE", format!("{root}/out/canary")),
+        ("GET", format!("{root}?path=out")),
+    ] {
+        let request = Request::builder().method(method).uri(&uri).header("x-request-id", "request-7");
+        let answer = server.send(request.body(Body::from("y")).unwrap()).await;
+        assert!(
+            answer.status.is_client_error() || answer.status.is_server_error(),
+            "{method} {uri}: {}",
+            answer.text()
+        );
+        for secret in [place, outside.path().to_str().unwrap()] {
+            assert!(!answer.text().contains(secret), "{method} {uri}: {}", answer.text());
+        }
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("the artifact store failed"), "{method} {uri}: {message}");
+        assert!(message.ends_with("the server's log says why, at request request-7"), "{method} {uri}: {message}");
+    }
+    assert_eq!(std::fs::read(outside.path().join("canary")).unwrap(), b"x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vacuum_clears_away_what_uploads_left_behind() {
+    let now = SystemClock.now().micros();
+    let day = 24 * 3600 * 1_000_000;
+    for (ahead, retain, expected) in [
+        // Nothing is retained, but the upload is still coming.
+        (0, 0, 0),
+        // Time goes by: it stays as long as it shall.
+        (2 * day, 3 * day / 1_000_000, 0),
+        (2 * day, day / 1_000_000, 1),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().to_str().unwrap();
+        let clock = Arc::new(ManualClock::new(runlake_types::Timestamp::from_micros(now + ahead)));
+        let app = app_with(Settings::default(), place, clock).await;
+        let target = runlake_artifacts::ArtifactPath::parse("a/b").unwrap();
+        app.artifacts().create_upload(&target).await.unwrap();
+        std::fs::create_dir_all(folder.path().join("artifacts/a")).unwrap();
+        let staging = folder.path().join("artifacts/a/#123456");
+        std::fs::write(&staging, "half a file").unwrap();
+        let server = Server(router(app));
+        let answer = server.call("POST", "/api/runlake/vacuum", &json!({"retain_seconds": retain})).await.json();
+        let counts = (answer["uploads_removed"].as_u64(), answer["staging_files_removed"].as_u64());
+        assert_eq!(counts, (Some(expected), Some(expected)), "{ahead} {retain}: {answer}");
+        assert_eq!(staging.exists(), expected == 0, "{ahead} {retain}");
+    }
 }

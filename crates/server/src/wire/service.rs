@@ -77,12 +77,22 @@ impl From<CompactSummary> for CompactAnswer {
 pub(crate) struct VacuumAnswer {
     files_deleted: u64,
     bytes_deleted: u64,
+    uploads_removed: u64,
+    staging_files_removed: u64,
 }
 
-impl From<VacuumSummary> for VacuumAnswer {
-    fn from(summary: VacuumSummary) -> Self {
+/// What unfinished uploads and cut-off writes left behind, cleared away.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Swept {
+    pub(crate) uploads: u64,
+    pub(crate) staging_files: u64,
+}
+
+impl VacuumAnswer {
+    pub(crate) fn new(summary: VacuumSummary, swept: Swept) -> Self {
         let VacuumSummary { files_deleted, bytes_deleted } = summary;
-        Self { files_deleted, bytes_deleted }
+        let Swept { uploads, staging_files } = swept;
+        Self { files_deleted, bytes_deleted, uploads_removed: uploads, staging_files_removed: staging_files }
     }
 }
 
