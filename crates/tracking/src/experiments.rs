@@ -92,7 +92,7 @@ impl Tracking {
         let filter = ExperimentFilter::parse(request.filter.as_deref().unwrap_or_default())?;
         let order = ExperimentOrder::parse(&request.order_by)?;
         let scope = TokenScope::experiments(request);
-        let after = scope.sort_key(request.page_token.as_deref())?;
+        let after = scope.sort_key(request.page_token.as_deref(), &order.kinds())?;
         let wanted =
             |info: &ExperimentInfo| request.view_type.takes(info.experiment.lifecycle_stage) && filter.matches(info);
         let found: Vec<Arc<ExperimentInfo>> =

@@ -141,7 +141,7 @@ impl Tracking {
         let filter = ModelFilter::parse(request.filter.as_deref().unwrap_or_default(), &request.datasets)?;
         let order = ModelOrder::parse(&request.order_by)?;
         let scope = TokenScope::models(request);
-        let after = scope.sort_key(request.page_token.as_deref())?;
+        let after = scope.sort_key(request.page_token.as_deref(), &order.kinds())?;
         let experiments = known_ids(&request.experiment_ids)?;
         let mut models = all_models(&self.inner.engine.view(), &experiments).await?;
         models.retain(|info| filter.matches(info));

@@ -129,6 +129,8 @@ impl Tracking {
         let scope = TokenScope::runs(request);
         let mut experiments: Vec<_> = known_ids(&request.experiment_ids)?.into_iter().collect();
         experiments.sort_unstable();
+        let predicate = run_filter(request.filter.as_deref().unwrap_or_default())?;
+        let order = run_order(&request.order_by)?;
         let query = RunQuery {
             experiments,
             lifecycle: match request.view_type {
@@ -136,9 +138,9 @@ impl Tracking {
                 ViewType::DeletedOnly => LifecycleFilter::Deleted,
                 ViewType::All => LifecycleFilter::All,
             },
-            predicate: run_filter(request.filter.as_deref().unwrap_or_default())?,
-            order: run_order(&request.order_by)?,
-            after: scope.run_cursor(request.page_token.as_deref())?,
+            predicate,
+            after: scope.run_cursor(request.page_token.as_deref(), &order)?,
+            order,
             limit,
         };
         let found = self.inner.engine.search_runs(query).await?;

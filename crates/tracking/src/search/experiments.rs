@@ -15,6 +15,7 @@ use super::compare::{
 use super::error::SearchError;
 use super::parse::{parse, parse_order};
 use super::sort::{SortKey, page};
+use super::token::ValueKind;
 use crate::ExperimentInfo;
 
 const ATTRIBUTES: &[&str] = &["name", "experiment_id", "creation_time", "last_update_time"];
@@ -215,6 +216,15 @@ impl ExperimentOrder {
             keys.push((Attribute::Id, false));
         }
         Ok(Self { keys })
+    }
+
+    /// What the values of a sort key are.
+    pub fn kinds(&self) -> Vec<ValueKind> {
+        let kind = |attribute: &Attribute| match attribute {
+            Attribute::Name => ValueKind::Text,
+            Attribute::Id | Attribute::Time(_) => ValueKind::Finite,
+        };
+        self.keys.iter().map(|(attribute, _)| kind(attribute)).collect()
     }
 
     /// The first `limit` experiments after `after`, in order, and where the next page starts if some are left.

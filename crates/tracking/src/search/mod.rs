@@ -26,4 +26,4 @@ pub use models::{ModelFilter, ModelOrder};
 pub use parse::{MAX_COMPARISONS, MAX_DEPTH, MAX_FILTER_BYTES, parse};
 pub use run::{MAX_ORDER_BY, run_filter, run_order};
 pub use sort::SortKey;
-pub use token::TokenScope;
+pub use token::{TokenScope, ValueKind};

@@ -14,6 +14,7 @@ use super::compare::{Clause, Condition, Lists, NumberTest, Signed, TextTest, Wor
 use super::error::{SearchError, shortened};
 use super::parse::parse;
 use super::sort::{SortKey, page};
+use super::token::ValueKind;
 use crate::{DatasetScope, LoggedModelInfo, LoggedModelOrder};
 
 const ENTITIES: &[&str] = &["attributes", "metrics", "params", "tags"];
@@ -290,6 +291,16 @@ impl ModelOrder {
             }
         }
         Ok(Self { keys })
+    }
+
+    /// What the values of a sort key are.
+    pub fn kinds(&self) -> Vec<ValueKind> {
+        let kind = |key: &Key| match key {
+            Key::Text(_) => ValueKind::Text,
+            Key::Time(_) => ValueKind::Finite,
+            Key::Metric(..) => ValueKind::Number,
+        };
+        self.keys.iter().map(|(key, _)| kind(key)).collect()
     }
 
     /// The first `limit` models after `after`, in order, and where the next page starts if some are left.

@@ -2,11 +2,12 @@
 //!
 //! A token is URL-safe base64 of JSON: `{"v": 1, "kind": "runs", "query": ["5f0c…", …], "at": …}`. `query` holds a short
 //! hash of each part of the request that must stay the same from page to page; a token of another query is refused.
-//! Tokens are opaque to callers and carry no secret; forging one gains nothing but an odd place to start at.
+//! Tokens are opaque to callers and carry no secret. One that names a place no row can have in the order asked for (text
+//! where a number belongs, too few values) is refused; forging another gains nothing but an odd place to start at.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use runlake_engine::search::{Cursor, SortValue};
+use runlake_engine::search::{Column, Cursor, OrderBy, SortValue};
 use runlake_types::{Point, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +24,35 @@ const MAX_TOKEN_BYTES: usize = 1 << 20;
 pub struct TokenScope {
     kind: &'static str,
     parts: Vec<Part>,
-    /// How many sort values a cursor must have; `None` where it doesn't matter.
-    sort_keys: Option<usize>,
+}
+
+/// What a value that rows are sorted by can be, when it is not missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueKind {
+    /// A text.
+    Text,
+    /// Any number, NaN and infinities too: values of metrics.
+    Number,
+    /// A time or an id.
+    Finite,
+}
+
+impl ValueKind {
+    fn of(column: &Column) -> Self {
+        match column {
+            Column::Metric(..) => Self::Number,
+            Column::Attribute(attribute) if attribute.is_number() => Self::Finite,
+            Column::Attribute(_) | Column::Param(_) | Column::Tag(_) => Self::Text,
+        }
+    }
+
+    fn takes(self, value: &SortValue) -> bool {
+        match value {
+            SortValue::Null => true,
+            SortValue::Text(_) => self == Self::Text,
+            SortValue::Number(number) => self == Self::Number || (self == Self::Finite && number.is_finite()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +75,6 @@ impl TokenScope {
             .part(FILTER_DIFFERS, [request.filter.as_deref().unwrap_or_default()])
             .part(ORDER_DIFFERS, &request.order_by)
             .part(VIEW_DIFFERS, [view_name(request.view_type)])
-            .sort_keys(request.order_by.len())
     }
 
     /// Pages of an experiment search.
@@ -81,16 +108,11 @@ impl TokenScope {
     }
 
     const fn new(kind: &'static str) -> Self {
-        Self { kind, parts: Vec::new(), sort_keys: None }
+        Self { kind, parts: Vec::new() }
     }
 
     fn part<S: AsRef<str>>(mut self, differs: &'static str, texts: impl IntoIterator<Item = S>) -> Self {
         self.parts.push(Part { hash: short_hash(texts), differs });
-        self
-    }
-
-    fn sort_keys(mut self, count: usize) -> Self {
-        self.sort_keys = Some(count);
         self
     }
 
@@ -103,17 +125,14 @@ impl TokenScope {
         })
     }
 
-    /// Where a token of [`Self::run_token`] points; no or an empty token is the first page.
-    pub fn run_cursor(&self, token: Option<&str>) -> Result<Option<Cursor>, SearchError> {
+    /// Where a token of [`Self::run_token`] points in a search ordered by `order`; no or an empty token is the first
+    /// page.
+    pub fn run_cursor(&self, token: Option<&str>, order: &[OrderBy]) -> Result<Option<Cursor>, SearchError> {
         let Some((RunPosition { keys, start, run }, json)) = self.read(token)? else { return Ok(None) };
-        if self.sort_keys.is_some_and(|count| count != keys.len()) {
-            return Err(unusable(&json, "It has another number of sort values than the request."));
-        }
-        Ok(Some(Cursor {
-            keys: keys.into_iter().map(SortValue::from).collect(),
-            start_time: start.map(Timestamp::from_micros),
-            run_id: RunId::from_stored(&run),
-        }))
+        let kinds: Vec<ValueKind> = order.iter().map(|key| ValueKind::of(&key.column)).collect();
+        let keys = fitting(keys, &kinds, &json)?;
+        let run_id = RunId::parse(&run).map_err(|_| unusable(&json, "It names no run."))?;
+        Ok(Some(Cursor { keys, start_time: start.map(Timestamp::from_micros), run_id }))
     }
 
     /// Token of the page after the row with this sort key.
@@ -121,10 +140,11 @@ impl TokenScope {
         self.write(&key.0.iter().map(WireValue::from).collect::<Vec<_>>())
     }
 
-    /// Where a token of [`Self::sort_token`] points; no or an empty token is the first page.
-    pub fn sort_key(&self, token: Option<&str>) -> Result<Option<SortKey>, SearchError> {
-        let position = self.read::<Vec<WireValue>>(token)?;
-        Ok(position.map(|(values, _)| SortKey(values.into_iter().map(SortValue::from).collect())))
+    /// Where a token of [`Self::sort_token`] points in a search sorted by values of these kinds; no or an empty token is
+    /// the first page.
+    pub fn sort_key(&self, token: Option<&str>, kinds: &[ValueKind]) -> Result<Option<SortKey>, SearchError> {
+        let Some((values, json)) = self.read::<Vec<WireValue>>(token)? else { return Ok(None) };
+        fitting(values, kinds, &json).map(|values| Some(SortKey(values)))
     }
 
     /// Token of the page after this point.
@@ -169,6 +189,19 @@ impl TokenScope {
             Some((part, _)) => Err(unusable(&text, part.differs)),
             None => Ok(Some((token.at, text))),
         }
+    }
+}
+
+/// The values, if they are what rows are sorted by.
+fn fitting(values: Vec<WireValue>, kinds: &[ValueKind], json: &str) -> Result<Vec<SortValue>, SearchError> {
+    if values.len() != kinds.len() {
+        return Err(unusable(json, "It has another number of sort values than the request."));
+    }
+    let values: Vec<SortValue> = values.into_iter().map(SortValue::from).collect();
+    if values.iter().zip(kinds).all(|(value, kind)| kind.takes(value)) {
+        Ok(values)
+    } else {
+        Err(unusable(json, "One of its sort values is of another type than what the request sorts by."))
     }
 }
 
