@@ -12,10 +12,11 @@ use object_store::{GetResult, GetResultPayload};
 use super::{Body, failed};
 use crate::ArtifactPath;
 
-/// Read per hop to the blocking pool. The default of 8 KiB costs more in hops than in reading.
-const CHUNK: u64 = 256 * 1024;
-/// Buffers that are kept for the next chunk. A connection holds two or three of them while it sends.
-const KEPT: usize = 4;
+/// Read per hop to the blocking pool: 8 KiB costs more in hops than in reading, and for buffers longer than this the
+/// allocator takes several MiB for each thread that makes one.
+const CHUNK: u64 = 64 * 1024;
+/// Buffers that are kept for the next chunk. A connection holds up to eight of them while it sends.
+const KEPT: usize = 12;
 
 pub(super) fn stream(found: GetResult, path: ArtifactPath) -> Body {
     let range = found.range.clone();

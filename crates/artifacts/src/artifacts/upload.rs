@@ -26,9 +26,9 @@ const PART_BYTES: usize = 8 * 1024 * 1024;
 /// A part of a local file costs no more than a hop to the blocking pool.
 const LOCAL_PART_BYTES: usize = 1024 * 1024;
 /// What is copied into one buffer.
-const PIECE_BYTES: usize = 256 * 1024;
+const PIECE_BYTES: usize = 64 * 1024;
 /// Buffers that are kept to be used again, for the reason told at [`free_buffer`]: those of three local parts.
-const KEPT: usize = 12;
+const KEPT: usize = 48;
 /// Clouds allow 10,000 parts, so they grow: 1,000 of 8 MiB, 1,000 of 16 MiB, … are 8 TB, past what clouds hold.
 const PARTS_PER_SIZE: usize = 1000;
 const IN_FLIGHT: usize = 2;
