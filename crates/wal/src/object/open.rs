@@ -103,17 +103,20 @@ impl Fenced {
 /// and deleted what was there, so that the fence stands below its position and stops nobody. Hence the second look: the
 /// newest object is never deleted, so when the fence is the newest one, the old writer has not passed it.
 pub(super) async fn fence(place: &Place, epoch: Epoch, clock: &dyn Clock) -> Result<Fenced, Error> {
+    let (_, mut newest) = place.frontier().await?;
     for _ in 0..TRIES {
-        let (_, newest) = place.frontier().await?;
         if let Some(newer) = newest.as_ref().map(|newest| newest.header.epoch).filter(|newer| *newer > epoch) {
             return Err(Error::Fenced { epoch, newer });
         }
-        let (before, last, trimmed) =
-            newest.map_or((0, Seq(0), Seq(0)), |newest| (newest.header.number, newest.last(), newest.header.trimmed));
+        let (before, last, trimmed) = newest
+            .as_ref()
+            .map_or((0, Seq(0), Seq(0)), |newest| (newest.header.number, newest.last(), newest.header.trimmed));
         let number = before + 1;
         let position = Position { epoch, number, prev_seq: last, trimmed };
         let body = encode(&place.lake_id, position, Body::Fence, clock)?;
-        if place.put_new(number, body).await? != PutNew::Created {
+        if let PutNew::Taken(body) = place.put_new(number, body).await? {
+            // A busy old writer was faster. On behind its object at once: while a listing is made it would write the next.
+            newest = Some(place.decode(number, &body)?);
             continue;
         }
         let mut listed = place.list().await?;
@@ -129,6 +132,7 @@ pub(super) async fn fence(place: &Place, epoch: Epoch, clock: &dyn Clock) -> Res
             .delete(&stray)
             .await
             .map_err(|source| Error::object(format!("delete {stray}"), &place.store, source))?;
+        (_, newest) = place.frontier().await?;
     }
     let problem = format!("another server writes so fast that no fence could be placed in {TRIES} attempts");
     Err(Error::io("place a fence", std::io::Error::other(problem)))
