@@ -13,8 +13,27 @@ pub(crate) fn runlake() -> &'static Path {
             assert!(path.is_file(), "RUNLAKE_BIN names no file: {}", path.display());
             path
         }
-        None => build(),
+        None => built(|message| message["target"]["name"] == "runlake" && message["profile"]["test"] == false),
     })
+}
+
+/// The tests of the engine, which run over any store (`crates/engine/tests/it`).
+pub(crate) fn engine_tests() -> PathBuf {
+    built(|message| {
+        let manifest = message["manifest_path"].as_str().unwrap_or_default();
+        message["target"]["name"] == "it" && Path::new(manifest).ends_with("crates/engine/Cargo.toml")
+    })
+}
+
+/// The executable whose message from cargo is the wanted one.
+fn built(is_wanted: impl Fn(&serde_json::Value) -> bool) -> PathBuf {
+    static MESSAGES: OnceLock<Vec<serde_json::Value>> = OnceLock::new();
+    let messages = MESSAGES.get_or_init(build);
+    messages
+        .iter()
+        .filter(|message| is_wanted(message))
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .expect("cargo names the executable it built")
 }
 
 /// Builds into the same target folder and with the same profile as this test, and asks cargo where the result is.
@@ -22,7 +41,7 @@ pub(crate) fn runlake() -> &'static Path {
 /// The whole workspace with its tests is named, since features are united over what is named: after
 /// `cargo test --workspace` only the binary itself is left to link, while `-p runlake-cli` alone would compile half of
 /// the dependencies anew.
-fn build() -> PathBuf {
+fn build() -> Vec<serde_json::Value> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     cargo.args(["build", "--workspace", "--bins", "--tests", "--message-format=json-render-diagnostics"]);
@@ -39,10 +58,5 @@ fn build() -> PathBuf {
     let output =
         cargo.stderr(std::process::Stdio::inherit()).output().expect("cargo, which runs this test, can be run");
     assert!(output.status.success(), "cargo cannot build the runlake binary");
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "runlake" && message["profile"]["test"] == false)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .expect("cargo names the executable it built")
+    String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

@@ -1,5 +1,6 @@
 //! A server process, and just enough HTTP to talk to it.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,7 +23,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts on the lake at `lake` and waits for /health.
     pub(crate) fn start(lake: &Path, args: &[&str]) -> Self {
-        let mut server = Self::launch(lake, args);
+        Self::launch(lake, args).ready()
+    }
+
+    /// Starts on the store at `location`, with variables for it, and waits for /health. Logs go to `folder`.
+    pub(crate) fn start_over(location: &str, folder: &Path, variables: &[(String, String)], args: &[&str]) -> Self {
+        Self::spawn(location.as_ref(), &folder.join("server"), variables, args).ready()
+    }
+
+    fn ready(mut self) -> Self {
+        let server = &mut self;
         let deadline = Instant::now() + START;
         while server.get("/health").is_none_or(|answer| answer.status != 200) {
             if let Some(status) = server.child.try_wait().expect("a child can be waited for") {
@@ -31,18 +41,23 @@ impl Server {
             assert!(Instant::now() < deadline, "no answer from /health within {START:?}\n{}", server.log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        server
+        self
     }
 
     /// Starts and does not wait.
     pub(crate) fn launch(lake: &Path, args: &[&str]) -> Self {
+        Self::spawn(lake.as_os_str(), lake, &[], args)
+    }
+
+    fn spawn(lake: &OsStr, beside: &Path, variables: &[(String, String)], args: &[&str]) -> Self {
         let port = free_port();
-        let log = lake.with_extension(format!("{port}.log"));
+        let log = beside.with_extension(format!("{port}.log"));
         let file = File::create(&log).expect("the log's folder is there");
         let child = Command::new(binary::runlake())
             .args(["server", "--host", "127.0.0.1", "--port", &port.to_string(), "--lake"])
             .arg(lake)
             .args(args)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a file handle can be cloned"))
             .stderr(file)
@@ -149,7 +164,7 @@ impl Answer {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port can be bound");
     listener.local_addr().expect("a bound socket has an address").port()
 }

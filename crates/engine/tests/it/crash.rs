@@ -13,7 +13,7 @@ fn death_at_any_request_loses_and_doubles_nothing(kind: Kind) {
     let mut nth = 0;
     // Of the last request the store may have heard or not.
     while [false, true].into_iter().all(|heard| place::run(die(kind, nth, heard))) {
-        nth += kind.scaled(2, 5, 40);
+        nth += kind.scaled(2, 5, 60);
     }
 }
 

@@ -41,7 +41,7 @@ async fn race(kind: Kind, race: Race, read_only: bool) {
     let acknowledged: Acknowledged = (0..WRITERS).map(|_| AtomicU64::new(0)).collect();
     let ended = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| tokio::spawn(write(engine.clone(), writer, kind.scaled(150, 100, 25), Arc::clone(&acknowledged))))
+        .map(|writer| tokio::spawn(write(engine.clone(), writer, kind.scaled(150, 100, 15), Arc::clone(&acknowledged))))
         .collect();
     let upkeep = tokio::spawn(keep_up(engine.clone(), race, Arc::clone(&ended)));
     // A reader beside the writer lags, so there is nothing it must have seen.

@@ -16,7 +16,7 @@ const ROUNDS: u64 = 4;
 on_every_store!(what_was_acknowledged_survives_a_failing_store);
 
 fn what_was_acknowledged_survives_a_failing_store(kind: Kind) {
-    for seed in Seed::all(0..kind.scaled(16, 8, 2)) {
+    for seed in Seed::all(0..kind.scaled(16, 8, 1)) {
         place::run(live(kind, seed.random()));
     }
 }

@@ -14,7 +14,7 @@ use crate::place::{self, Kind, on_every_store, open, try_open};
 on_every_store!(a_takeover_of_a_busy_lake_loses_nothing, a_late_append_meets_the_fence, a_lake_in_use_is_refused);
 
 fn a_takeover_of_a_busy_lake_loses_nothing(kind: Kind) {
-    for round in 0..kind.scaled(10, 6, 2) {
+    for round in 0..kind.scaled(10, 6, 1) {
         place::run(take_over(kind, Duration::from_millis(round * 3)));
     }
 }

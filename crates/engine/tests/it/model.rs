@@ -302,7 +302,7 @@ on_every_store!(the_engine_answers_like_a_model);
 
 fn the_engine_answers_like_a_model(kind: Kind) {
     let config = ProptestConfig {
-        cases: kind.scaled(48, 8, 3),
+        cases: kind.scaled(48, 8, 2),
         max_shrink_iters: kind.scaled(200, 50, 10),
         source_file: Some(file!()),
         ..ProptestConfig::default()

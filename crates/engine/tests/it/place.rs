@@ -72,7 +72,6 @@ pub(crate) fn settings(access: Access) -> Settings {
             object_linger: Duration::ZERO,
             segment_bytes: 1 << 20,
             watch_interval: Duration::from_millis(20),
-            lease: Duration::from_hours(1),
             ..WalSettings::default()
         },
         ..Settings::default()
