@@ -1,0 +1,63 @@
+//! MLflow's own server: its virtual environment, and its database filled past it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::figures::{self, Scale};
+use crate::server::{Kind, Setup};
+
+const MLFLOW: &str = "mlflow==3.17.*";
+
+/// A python with MLflow in a virtual environment in `folder`, made if it is not there.
+pub(crate) fn environment(folder: &Path) -> Result<PathBuf> {
+    let venv = folder.join("venv-bench");
+    let (python, mark) = (venv.join("bin/python"), venv.join("finished"));
+    if !mark.exists() {
+        eprintln!("installing {MLFLOW} into {}", venv.display());
+        run(Command::new("python3.11").args(["-m", "venv", "--clear"]).arg(&venv))?;
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", MLFLOW]))?;
+        std::fs::write(&mark, MLFLOW)?;
+    }
+    Ok(python)
+}
+
+/// Puts the runs to search in place, unless they are there; returns the id of the run with the long history.
+pub(crate) async fn fill(setup: &Setup, kind: Kind, scale: Scale) -> Result<String> {
+    let mark = setup.data(kind, "runs").join("filled");
+    let wanted = format!("{} {}", scale.runs, scale.points);
+    if std::fs::read_to_string(&mark).is_ok_and(|found| found == wanted) {
+        return long_run(setup, kind, scale);
+    }
+    eprintln!("filling {} with {} runs", kind.name(), scale.runs);
+    let folder = setup.data(kind, "runs");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    if kind == Kind::Runlake {
+        figures::fill_runlake(setup, scale).await?;
+    } else {
+        // The first start makes the tables.
+        setup.start(kind, "runs").await?.stop()?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/fill_mlflow.py");
+        let python = setup.python.as_deref().unwrap_or(Path::new("python3"));
+        let counts = [scale.runs.to_string(), scale.points.to_string()];
+        run(Command::new(python).arg(script).arg(setup.database("runs")).args(counts))?;
+    }
+    std::fs::write(&mark, wanted)?;
+    long_run(setup, kind, scale)
+}
+
+fn long_run(setup: &Setup, kind: Kind, scale: Scale) -> Result<String> {
+    match kind {
+        Kind::Runlake => Ok(std::fs::read_to_string(setup.folder.join("long-run"))?),
+        _ => Ok(format!("{:032x}", scale.runs)),
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status()?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}
