@@ -19,6 +19,8 @@ use crate::{Error, Log};
 
 /// The first segment after opening, if no file is ready: small, so that a start takes milliseconds.
 const FIRST: u64 = 1 << 20;
+/// The segment that a clean close leaves behind: its header and the end mark.
+const LAST: u64 = 2 * BODY as u64;
 /// The buffer for appends shrinks to this after a larger payload.
 const KEEP_BUFFER: usize = 4 << 20;
 
@@ -142,14 +144,39 @@ impl LocalLog {
                 None => spares.make(FIRST.max(room).min(self.segment_bytes))?,
             }
         };
-        let current = self.open_segment(first, &spare)?;
+        self.go_on_in(&spare, first)?;
+        if let Some((spares, _)) = &self.helpers {
+            spares.want();
+        }
+        Ok(())
+    }
+
+    /// Makes `spare` the segment that is written, from the frame `first` on.
+    fn go_on_in(&mut self, spare: &Path, first: Seq) -> Result<(), Error> {
+        let current = self.open_segment(first, spare)?;
         self.next_number += 1;
         if let Some(before) = self.current.replace(current) {
             self.sealed.push_back((before.number, self.written.last));
         }
-        spares.want();
         self.retire();
         Ok(())
+    }
+
+    /// Leaves a log of which nothing is needed as one small segment: the next start has nothing to read, and a lake at
+    /// rest takes no room for what it once wrote.
+    fn shed(&mut self) -> Result<(), Error> {
+        let Some((spares, _)) = &self.helpers else { return Ok(()) };
+        let newest = match (&self.current, self.sealed.back()) {
+            (Some(current), _) => current.size,
+            // Written by an earlier process, and nothing since.
+            (None, Some((number, _))) => std::fs::metadata(self.folder.segment(*number)).map_or(0, |meta| meta.len()),
+            (None, None) => 0,
+        };
+        if self.trimmed < self.written.last || newest <= FIRST {
+            return Ok(());
+        }
+        let small = spares.make(LAST)?;
+        self.go_on_in(&small, self.last.next())
     }
 
     fn open_segment(&self, first_seq: Seq, spare: &Path) -> Result<Current, Error> {
@@ -192,6 +219,7 @@ impl LocalLog {
     fn try_close(&mut self) -> Result<(), Error> {
         let lock = Arc::clone(&self.lock);
         let _held = lock.hold()?;
+        self.shed()?;
         if let Some(current) = &mut self.current {
             self.buffer.clear();
             current.seal.encode(Kind::End, self.written.last, &[], &mut self.buffer)?;
@@ -257,7 +285,11 @@ impl Log for LocalLog {
             Some(Error::Closed) => Ok(()),
             Some(error) => Err(error),
         };
-        self.helpers = None;
+        if let Some((spares, _)) = self.helpers.take()
+            && closed.is_ok()
+        {
+            spares.discard();
+        }
         self.lock.release();
         closed
     }

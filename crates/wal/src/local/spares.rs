@@ -119,8 +119,17 @@ impl Spares {
     }
 }
 
-impl Drop for Spares {
-    fn drop(&mut self) {
+impl Spares {
+    /// Ends the thread and removes the files that are ready: a lake at rest takes no more room than its rows. What cannot
+    /// be removed is found at the next start.
+    pub(super) fn discard(mut self) {
+        self.end();
+        for spare in self.shared.state().ready.drain(..) {
+            let _left = std::fs::remove_file(spare);
+        }
+    }
+
+    fn end(&mut self) {
         self.shared.state().stop = true;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take() {
@@ -130,12 +139,18 @@ impl Drop for Spares {
     }
 }
 
+impl Drop for Spares {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Shared {
     fn run(&self) {
         let mut state = self.state();
         loop {
             if let Some(path) = state.retired.pop_front() {
-                let recycle = state.ready.len() < self.keep;
+                let recycle = !state.stop && state.ready.len() < self.keep;
                 drop(state);
                 self.take_back(&path, recycle);
             } else if state.stop {

@@ -180,6 +180,39 @@ fn opening_and_closing_writes_no_segment() {
     assert_eq!(snapshot(&lake), before);
 }
 
+/// A log whose segments are not small to begin with.
+fn large_segments() -> Lake {
+    Lake { settings: Settings { segment_bytes: 4 << 20, ..Settings::default() }, ..Lake::local() }
+}
+
+#[test]
+fn a_log_closed_with_nothing_needed_leaves_one_small_file() {
+    let lake = large_segments();
+    let (mut log, _) = lake.reopen();
+    // More than the small first segment holds.
+    append(&mut *log, 1..=30, 100_000);
+    log.delete_through(Seq(30)).unwrap();
+    log.close().unwrap();
+    let left: u64 =
+        std::fs::read_dir(&wal(&lake).path).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(left <= 16 << 10, "{left} bytes are left");
+    let (mut log, found) = lake.reopen();
+    assert_eq!((found, log.last_seq()), (vec![], Seq(30)));
+    append(&mut *log, 31..=31, LEN);
+    drop(log);
+    assert_eq!(lake.reopen().1, frames(31..=31, LEN));
+}
+
+#[test]
+fn a_log_closed_with_frames_still_needed_keeps_them() {
+    let lake = large_segments();
+    let (mut log, _) = lake.reopen();
+    append(&mut *log, 1..=30, 100_000);
+    log.delete_through(Seq(29)).unwrap();
+    log.close().unwrap();
+    assert_eq!(lake.reopen().1.last(), frames(30..=30, 100_000).last());
+}
+
 fn wait_for(what: &str, done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {
