@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use runlake_lake::{CompactPolicy, Table, Watermark};
 use runlake_memtable::MemTable;
 use runlake_types::rows::{LatestMetric, Row as _};
@@ -27,8 +27,8 @@ use crate::{Error, Result, View};
 const ROWS_PER_BATCH: usize = 128 * 1024;
 /// Tables written side by side.
 const TABLES_AT_ONCE: usize = 3;
-/// Look-ups of older rows side by side.
-const LOOKUPS_AT_ONCE: usize = 8;
+/// Runs whose older rows are looked up together.
+const RUNS_AT_ONCE: usize = 4096;
 
 /// How often a generation is tried when tables turn out to be further than was known: each of them may, once.
 const FLUSH_ATTEMPTS: usize = 8;
@@ -179,14 +179,8 @@ async fn flush_generation(inner: &Inner, generation: &Arc<MemTable>) -> Result<F
 }
 
 async fn append_metrics(table: &Table, generation: &Arc<MemTable>) -> Result<()> {
-    let source = Arc::clone(generation);
-    let batches = tokio::task::spawn_blocking(move || {
-        source.metrics().sorted_batches(ROWS_PER_BATCH).collect::<std::result::Result<Vec<_>, _>>()
-    })
-    .await
-    .map_err(|error| crate::Error::Internal(error.to_string()))?
-    .map_err(|error| crate::Error::Internal(format!("metric points do not form a batch: {error}")))?;
-    table.append(batches, mark(table, generation.through())).await?;
+    let batches = MemTable::sorted_metrics(Arc::clone(generation), ROWS_PER_BATCH);
+    table.append_from(batches, mark(table, generation.through())).await?;
     Ok(())
 }
 
@@ -217,37 +211,43 @@ async fn flush_latest(inner: &Inner, generation: &Arc<MemTable>) -> Result<Optio
     let view = View::new(MemTable::clone(generation), Vec::new(), Arc::new(snapshots));
     let mut runs: Vec<RunId> = generation.metrics().series().map(|(id, _)| id.run_id.clone()).collect();
     runs.dedup();
-    let rows: Vec<LatestMetric> = futures::stream::iter(runs)
-        .map(|run_id| latest_of_generation(&view, generation, run_id))
-        .buffered(LOOKUPS_AT_ONCE)
-        .try_concat()
-        .await?;
+    let mut rows = Vec::new();
+    for runs in runs.chunks(RUNS_AT_ONCE) {
+        latest_of_generation(&view, generation, runs, &mut rows).await?;
+    }
     let changes = rows.iter().map(|row| (row.key(), Some(Arc::new(row.to_record())))).collect();
     table.merge(changes, mark(table, generation.through())).await?;
     Ok(Some(rows))
 }
 
-/// The merged rows of one run: those of its metrics that the generation has points of.
-async fn latest_of_generation(view: &View, generation: &MemTable, run_id: RunId) -> Result<Vec<LatestMetric>> {
-    let mut fresh: BTreeMap<&str, Merged> = BTreeMap::new();
-    for (id, rows) in generation.metrics().of_run(&run_id) {
-        match fresh.get_mut(&*id.key) {
-            Some(merged) => merged.add(rows.aggregate()),
-            None => {
-                fresh.insert(&id.key, Merged::new(rows.experiment_id(), *rows.aggregate()));
+/// Adds the merged rows of `runs`: those of their metrics that the generation has points of, in key order.
+async fn latest_of_generation(
+    view: &View,
+    generation: &MemTable,
+    runs: &[RunId],
+    rows: &mut Vec<LatestMetric>,
+) -> Result<()> {
+    let mut flushed = view.of_runs::<LatestMetric>(runs).await?.into_iter().peekable();
+    for run_id in runs {
+        let mut fresh: BTreeMap<&str, Merged> = BTreeMap::new();
+        for (id, series) in generation.metrics().of_run(run_id) {
+            match fresh.get_mut(&*id.key) {
+                Some(merged) => merged.add(series.aggregate()),
+                None => {
+                    fresh.insert(&id.key, Merged::new(series.experiment_id(), *series.aggregate()));
+                }
             }
         }
-    }
-    for row in view.of_run::<LatestMetric>(&run_id).await? {
-        if let Some(merged) = fresh.get_mut(row.key.as_str()) {
-            merged.add(&latest::aggregate_of(&row));
+        while let Some(row) = flushed.next_if(|row| row.run_id == *run_id) {
+            if let Some(merged) = fresh.get_mut(row.key.as_str()) {
+                merged.add(&latest::aggregate_of(&row));
+            }
+        }
+        for (key, merged) in fresh {
+            rows.push(latest::exact(view, run_id, key, merged).await?);
         }
     }
-    let mut latest = Vec::with_capacity(fresh.len());
-    for (key, merged) in fresh {
-        latest.push(latest::exact(view, &run_id, key, merged).await?);
-    }
-    Ok(latest)
+    Ok(())
 }
 
 fn mark(table: &Table, reached: Seq) -> Watermark {

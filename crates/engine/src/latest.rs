@@ -80,12 +80,14 @@ fn row_of(run_id: &RunId, key: &str, experiment_id: ExperimentId, aggregate: &Me
     }
 }
 
-/// The aggregate a row stands for. Where its first point was is not stored, so it may overlap whatever comes before its
-/// last one.
+/// Where the first point of a stored aggregate was is not stored, so it may overlap whatever comes before its last one.
+pub(crate) const UNKNOWN_FIRST: (i64, Timestamp) = (i64::MIN, Timestamp::from_micros(i64::MIN));
+
+/// The aggregate a row stands for.
 pub(crate) fn aggregate_of(row: &LatestMetric) -> MetricAggregate {
     MetricAggregate {
         last: Point { step: row.step, timestamp: row.timestamp, value: row.value },
-        first: (i64::MIN, Timestamp::from_micros(i64::MIN)),
+        first: UNKNOWN_FIRST,
         min: row.min.zip(row.min_step),
         max: row.max.zip(row.max_step),
         sum: row.sum,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use runlake_memtable::{MemTable, SeriesId, SeriesRows};
 use runlake_types::rows::LatestMetric;
-use runlake_types::{Key, KeyBuilder, Point, Record, Row, RunId, Seq, TableId};
+use runlake_types::{Key, KeyBuilder, Point, Record, Row, RunId, Seq, TableId, Timestamp};
 
 use crate::state::Snapshots;
 use crate::{Result, latest};
@@ -56,21 +56,35 @@ impl View {
 
     /// The rows whose key starts with `prefix`, in key order. An empty prefix takes the whole table.
     pub async fn scan<R: Row>(&self, prefix: &Key) -> Result<Vec<R>> {
-        let files = self.snapshot(R::TABLE).records(prefix).await?;
-        self.overlay(R::TABLE, prefix, files).iter().map(|row| R::from_record(row).map_err(Into::into)).collect()
+        self.scan_all(std::slice::from_ref(prefix)).await
     }
 
     /// The rows of one run in a table that is keyed by run first.
     pub async fn of_run<R: Row>(&self, run_id: &RunId) -> Result<Vec<R>> {
-        self.scan(&KeyBuilder::default().text(run_id.as_str()).build()).await
+        self.of_runs(std::slice::from_ref(run_id)).await
     }
 
-    fn overlay(&self, table: TableId, prefix: &Key, files: Vec<(Key, Record)>) -> Vec<Arc<Record>> {
+    /// The rows of some runs in a table that is keyed by run first, in key order. Each file is read once for all.
+    pub async fn of_runs<R: Row>(&self, run_ids: &[RunId]) -> Result<Vec<R>> {
+        let mut prefixes: Vec<Key> = run_ids.iter().map(run_prefix).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        self.scan_all(&prefixes).await
+    }
+
+    /// As [`Self::scan`], of several prefixes that ascend and of which none starts with another.
+    async fn scan_all<R: Row>(&self, prefixes: &[Key]) -> Result<Vec<R>> {
+        let files = self.snapshot(R::TABLE).records_of(prefixes).await?;
+        self.overlay(R::TABLE, prefixes, files).iter().map(|row| R::from_record(row).map_err(Into::into)).collect()
+    }
+
+    fn overlay(&self, table: TableId, prefixes: &[Key], files: Vec<(Key, Record)>) -> Vec<Arc<Record>> {
         let mut changed: BTreeMap<&Key, Option<&Arc<Record>>> = BTreeMap::new();
-        for memtable in self.memtables() {
-            let rows = memtable.state(table).into_iter().flat_map(|rows| rows.range(prefix.clone()..));
-            for (key, row) in rows.take_while(|(key, _)| key.starts_with(prefix)) {
-                changed.entry(key).or_insert(row.as_ref());
+        for rows in self.memtables().filter_map(|memtable| memtable.state(table)) {
+            for prefix in prefixes {
+                for (key, row) in rows.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(prefix)) {
+                    changed.entry(key).or_insert(row.as_ref());
+                }
             }
         }
         if changed.is_empty() {
@@ -98,18 +112,42 @@ impl View {
 
     /// Every point of a metric of a run, by (step, timestamp, value); identical points once.
     pub async fn history(&self, run_id: &RunId, key: &str) -> Result<Vec<Point>> {
-        let mut points = self.snapshot(TableId::Metrics).points(run_id, key).await?;
+        let points = self.snapshot(TableId::Metrics).points(run_id, key).await?;
+        Ok(self.with_memory(points, run_id, key, |_| true))
+    }
+
+    /// Points of a metric of a run from `since` on, about `count` of them if there are as many, and the time up to which
+    /// they are complete; `None`: to the end. In the order of [`Self::history`]; others may be among them.
+    pub async fn history_since(
+        &self,
+        run_id: &RunId,
+        key: &str,
+        since: Timestamp,
+        count: usize,
+    ) -> Result<(Vec<Point>, Option<Timestamp>)> {
+        let (points, until) = self.snapshot(TableId::Metrics).points_since(run_id, key, since, count).await?;
+        let wanted = |point: &Point| point.timestamp >= since && until.is_none_or(|until| point.timestamp <= until);
+        Ok((self.with_memory(points, run_id, key, wanted), until))
+    }
+
+    fn with_memory(
+        &self,
+        mut points: Vec<Point>,
+        run_id: &RunId,
+        key: &str,
+        wanted: impl Fn(&Point) -> bool,
+    ) -> Vec<Point> {
         let from_files = points.len();
         for memtable in self.memtables().rev() {
             for (_, rows) in memtable.metrics().of_key(run_id, key) {
-                points.extend(rows.points());
+                points.extend(rows.points().filter(|point| wanted(point)));
             }
         }
         if points.len() > from_files && !points.is_sorted_by(|a, b| a.file_order(b).is_lt()) {
             points.sort_by(Point::file_order);
             points.dedup();
         }
-        Ok(points)
+        points
     }
 
     /// The series of a run that are in memory, oldest generation first.
@@ -119,4 +157,8 @@ impl View {
     ) -> impl Iterator<Item = (&'a SeriesId, &'a SeriesRows)> {
         self.memtables().rev().flat_map(move |memtable| memtable.metrics().of_run(run_id))
     }
+}
+
+fn run_prefix(run_id: &RunId) -> Key {
+    KeyBuilder::default().text(run_id.as_str()).build()
 }

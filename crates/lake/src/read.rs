@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array as _, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
+use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use futures::TryStreamExt as _;
 use parquet::arrow::ProjectionMask;
@@ -25,7 +25,8 @@ mod prune;
 
 pub(crate) use footers::FooterCache;
 use object::ObjectReader;
-pub(crate) use prune::Want;
+use prune::Selected;
+pub(crate) use prune::{TimeSpan, Want};
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 8192;
@@ -41,7 +42,8 @@ pub(crate) async fn rows(
     let table = files.table;
     let schema = projected(table, columns);
     let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let batches = open(files, file, TextAs::Plain, &names, wanted).await?;
+    let footer = ObjectReader::new(files, file).footer().await.map_err(tell(table, file))?;
+    let batches = open(files, file, TextAs::Plain, &names, prune::select(&footer, table, wanted)).await?;
     let told = tell(table, file);
     let rows = batches
         .map_err(told)
@@ -49,19 +51,87 @@ pub(crate) async fn rows(
     Ok(Box::pin(rows))
 }
 
-/// The points of one series in `file`, in file order.
-pub(crate) async fn points(files: &Files, file: &DataFile, series: [&str; 2]) -> Result<Vec<Point>, Error> {
-    let wanted = Want::rows(&series);
+/// The points of one series in `file`, in file order; a point may come twice. Between two times (microseconds, both
+/// inclusive) if they are given, and then points outside of them may be among them: whole pages are read.
+pub(crate) async fn points(
+    files: &Files,
+    file: &DataFile,
+    series: [&str; 2],
+    times: Option<(i64, i64)>,
+) -> Result<Vec<Point>, Error> {
+    let wanted = wanted(series, times);
     if !file.is_sorted() {
         return foreign_points(files, file, series, &wanted).await;
     }
-    let columns = ["run_id", "key", "step", "timestamp", "value"];
-    let mut batches = open(files, file, TextAs::Dictionary, &columns, &wanted).await?;
-    let mut points = Vec::new();
-    while let Some(batch) = batches.try_next().await.map_err(tell(files.table, file))? {
-        collect_points(&batch, series, &mut points);
+    let footer = ObjectReader::new(files, file).footer().await.map_err(tell(files.table, file))?;
+    let pages = prune::select_series(&footer, files.table, &wanted);
+    let mut mixed = Vec::new();
+    if !pages.mixed.is_empty() {
+        let columns = ["run_id", "key", "step", "timestamp", "value"];
+        let mut batches = open(files, file, TextAs::Dictionary, &columns, Some(pages.mixed)).await?;
+        while let Some(batch) = batches.try_next().await.map_err(tell(files.table, file))? {
+            collect_points(&batch, series, &mut mixed);
+        }
     }
+    if pages.pure.is_empty() {
+        return Ok(mixed);
+    }
+    let mut points: Vec<Point> = Vec::with_capacity(pages.pure.rows().row_count() + mixed.len());
+    let mut behind = 0;
+    let mut batches = open(files, file, TextAs::Plain, &POINT, Some(pages.pure)).await?;
+    while let Some(batch) = batches.try_next().await.map_err(tell(files.table, file))? {
+        let columns = PointColumns::of(batch.columns());
+        if points.is_empty() && batch.num_rows() > 0 {
+            // Mixed pages are those a series begins and ends in.
+            behind = mixed.partition_point(|point| point.file_order(&columns.point(0)).is_lt());
+            points.extend_from_slice(&mixed[..behind]);
+        }
+        points.extend((0..batch.num_rows()).map(|row| columns.point(row)));
+    }
+    points.extend_from_slice(&mixed[behind..]);
     Ok(points)
+}
+
+/// When the points of a series were logged, by pieces of `file`; empty if it holds none.
+pub(crate) async fn time_spans(files: &Files, file: &DataFile, series: [&str; 2]) -> Result<Vec<TimeSpan>, Error> {
+    let footer = ObjectReader::new(files, file).footer().await.map_err(tell(files.table, file))?;
+    Ok(prune::time_spans(&footer, files.table, &wanted(series, None)))
+}
+
+fn wanted(series: [&str; 2], times: Option<(i64, i64)>) -> Want {
+    let series = Want::rows(&series);
+    match times {
+        Some((since, until)) => series.between(since, until),
+        None => series,
+    }
+}
+
+/// The columns of a point, in the table's order.
+const POINT: [&str; 3] = ["step", "timestamp", "value"];
+
+struct PointColumns<'a> {
+    steps: &'a [i64],
+    timestamps: &'a [i64],
+    values: &'a [f64],
+}
+
+impl<'a> PointColumns<'a> {
+    /// Of the columns [`POINT`].
+    fn of(columns: &'a [ArrayRef]) -> Self {
+        Self {
+            steps: columns[0].as_primitive::<Int64Type>().values(),
+            timestamps: columns[1].as_primitive::<TimestampMicrosecondType>().values(),
+            values: columns[2].as_primitive::<Float64Type>().values(),
+        }
+    }
+
+    fn point(&self, row: usize) -> Point {
+        Point {
+            step: self.steps[row],
+            timestamp: Timestamp::from_micros(self.timestamps[row]),
+            value: self.values[row],
+        }
+    }
 }
 
 fn collect_points(batch: &RecordBatch, series: [&str; 2], points: &mut Vec<Point>) {
@@ -76,17 +146,11 @@ fn collect_points(batch: &RecordBatch, series: [&str; 2], points: &mut Vec<Point
     if !wanted_runs.contains(&true) || !wanted_keys.contains(&true) {
         return;
     }
-    let steps = batch.column(2).as_primitive::<Int64Type>().values();
-    let timestamps = batch.column(3).as_primitive::<TimestampMicrosecondType>().values();
-    let values = batch.column(4).as_primitive::<Float64Type>().values();
+    let columns = PointColumns::of(&batch.columns()[2..]);
     let is = |wanted: &[bool], index: i32| usize::try_from(index).is_ok_and(|index| wanted[index]);
     for row in 0..batch.num_rows() {
         if is(&wanted_runs, runs.value(row)) && is(&wanted_keys, keys.value(row)) {
-            points.push(Point {
-                step: steps[row],
-                timestamp: Timestamp::from_micros(timestamps[row]),
-                value: values[row],
-            });
+            points.push(columns.point(row));
         }
     }
 }
@@ -99,15 +163,9 @@ async fn foreign_points(files: &Files, file: &DataFile, series: [&str; 2], wante
     while let Some(batch) = batches.try_next().await? {
         let text = |column: usize| batch.column(column).as_string::<i32>();
         let (runs, keys): (&StringArray, &StringArray) = (text(0), text(1));
-        let steps = batch.column(2).as_primitive::<Int64Type>();
-        let timestamps = batch.column(3).as_primitive::<TimestampMicrosecondType>();
-        let values = batch.column(4).as_primitive::<Float64Type>();
+        let columns = PointColumns::of(&batch.columns()[2..]);
         let found = (0..batch.num_rows()).filter(|row| runs.value(*row) == series[0] && keys.value(*row) == series[1]);
-        points.extend(found.map(|row| Point {
-            step: steps.value(row),
-            timestamp: Timestamp::from_micros(timestamps.value(row)),
-            value: values.value(row),
-        }));
+        points.extend(found.map(|row| columns.point(row)));
     }
     Ok(points)
 }
@@ -125,19 +183,18 @@ async fn open(
     file: &DataFile,
     text: TextAs,
     columns: &[&str],
-    wanted: &Want,
+    selected: Option<Selected>,
 ) -> Result<ParquetRecordBatchStream<ObjectReader>, Error> {
     let mut reader = ObjectReader::new(files, file);
     let opened = async {
         let footer = reader.footer().await?;
-        let selected = prune::select(&footer, files.table, wanted);
         let metadata = typed(footer, text)?;
         let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
         let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS);
         if let Some(selected) = selected {
-            builder = builder.with_row_groups(selected.row_groups).with_row_selection(selected.rows);
+            builder = builder.with_row_selection(selected.rows()).with_row_groups(selected.row_groups);
         }
         builder.build()
     };

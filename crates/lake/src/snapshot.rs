@@ -8,13 +8,13 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStore;
 use object_store::path::Path;
-use runlake_types::{Key, Point, Record, RunId, Seq, TableId, TableKind, records_from_batch};
+use runlake_types::{Key, Point, Record, RunId, Seq, TableId, TableKind, Timestamp, records_from_batch};
 use rustc_hash::FxHashMap;
 
 use crate::Error;
 use crate::commit::Plan;
 use crate::file::DataFile;
-use crate::read::{self, FooterCache, Want};
+use crate::read::{self, FooterCache, TimeSpan, Want};
 
 /// Files read at the same time by one call.
 const FILES_AT_ONCE: usize = 8;
@@ -83,46 +83,88 @@ impl Snapshot {
 
     /// State: every row whose key starts with `prefix` (an empty one: every row), in key order.
     pub async fn records(&self, prefix: &Key) -> Result<Vec<(Key, Record)>, Error> {
-        let leading = (!prefix.as_bytes().is_empty()).then(|| prefix.leading_text());
-        let wanted = leading.as_deref().map_or(Want::default(), |text| Want::rows(&[text]));
-        let candidates: Vec<_> = self.live.iter().filter(|file| file.range().may_hold(prefix)).cloned().collect();
-        let all_sorted = candidates.iter().all(|file| file.is_sorted());
-        let parts: Vec<Vec<_>> = stream::iter(candidates)
-            .map(|file| self.records_of(file, prefix, &wanted))
-            .buffered(FILES_AT_ONCE)
-            .try_collect()
-            .await?;
+        self.records_of(std::slice::from_ref(prefix)).await
+    }
+
+    /// State: every row whose key starts with one of `prefixes`, in key order. They ascend, none starts with another,
+    /// and each file is read once for all of them.
+    pub async fn records_of(&self, prefixes: &[Key]) -> Result<Vec<(Key, Record)>, Error> {
+        debug_assert!(prefixes.windows(2).all(|pair| pair[0] < pair[1] && !pair[1].starts_with(&pair[0])));
+        let mut reads = Vec::new();
+        for file in &self.live {
+            let within: Vec<Key> = prefixes.iter().filter(|prefix| file.range().may_hold(prefix)).cloned().collect();
+            if !within.is_empty() {
+                reads.push(self.records_in(Arc::clone(file), within));
+            }
+        }
+        let parts: Vec<Vec<_>> = stream::iter(reads).buffered(FILES_AT_ONCE).try_collect().await?;
         let mut rows: Vec<_> = parts.into_iter().flatten().collect();
-        if !all_sorted {
+        if !rows.is_sorted_by(|(a, _), (b, _)| a <= b) {
             rows.sort_by(|(a, _), (b, _)| a.cmp(b));
         }
         Ok(rows)
     }
 
-    async fn records_of(&self, file: Arc<DataFile>, prefix: &Key, wanted: &Want) -> Result<Vec<(Key, Record)>, Error> {
+    async fn records_in(&self, file: Arc<DataFile>, prefixes: Vec<Key>) -> Result<Vec<(Key, Record)>, Error> {
         let table = self.files.table;
-        let mut batches = read::rows(&self.files, &file, None, wanted).await?;
+        let all = prefixes.iter().any(|prefix| prefix.as_bytes().is_empty());
+        let wanted = match all {
+            true => Want::default(),
+            false => Want::any_of(prefixes.iter().map(|prefix| prefix.leading_text()).collect()),
+        };
+        let mut batches = read::rows(&self.files, &file, None, &wanted).await?;
         let mut rows = Vec::new();
         while let Some(batch) = batches.try_next().await? {
             let found = records_from_batch(table, &batch)?.into_iter().map(|record| (Key::of(table, &record), record));
-            rows.extend(found.filter(|(key, _)| key.starts_with(prefix)));
+            rows.extend(found.filter(|(key, _)| {
+                let after = prefixes.partition_point(|prefix| prefix <= key);
+                after > 0 && key.starts_with(&prefixes[after - 1])
+            }));
         }
         Ok(rows)
     }
 
     /// Facts: every point of one series in [`Point::file_order`], identical points once.
     pub async fn points(&self, run_id: &RunId, key: &str) -> Result<Vec<Point>, Error> {
+        self.points_between(run_id, key, None).await
+    }
+
+    /// Facts: points of one series from `since` on, about `count` of them if there are as many, and the time up to
+    /// which they are complete; `None`: to the end. Earlier and later points may be among them. In file order, identical
+    /// ones once.
+    pub async fn points_since(
+        &self,
+        run_id: &RunId,
+        key: &str,
+        since: Timestamp,
+        count: usize,
+    ) -> Result<(Vec<Point>, Option<Timestamp>), Error> {
+        let series = [run_id.as_str(), key];
+        let mut spans = Vec::new();
+        for file in self.live.iter().filter(|file| file.may_hold_text(&series)) {
+            spans.extend(read::time_spans(&self.files, file, series).await?);
+        }
+        let until = enough(spans, since.micros(), count);
+        let points = self.points_between(run_id, key, Some((since.micros(), until.unwrap_or(i64::MAX)))).await?;
+        Ok((points, until.map(Timestamp::from_micros)))
+    }
+
+    async fn points_between(&self, run_id: &RunId, key: &str, times: Option<(i64, i64)>) -> Result<Vec<Point>, Error> {
         let series = [run_id.as_str(), key];
         let candidates: Vec<_> = self.live.iter().filter(|file| file.may_hold_text(&series)).cloned().collect();
         let parts: Vec<Vec<Point>> = stream::iter(candidates)
-            .map(|file| async move { read::points(&self.files, &file, series).await })
+            .map(|file| async move { read::points(&self.files, &file, series, times).await })
             .buffered(FILES_AT_ONCE)
             .try_collect()
             .await?;
-        let mut points = parts.concat();
-        // Stable merge sort: the parts are sorted runs already.
-        points.sort_by(Point::file_order);
-        points.dedup();
+        let mut parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        parts.sort_by(|a, b| a[0].file_order(&b[0]));
+        let mut points = if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat() };
+        if !points.is_sorted_by(|a, b| a.file_order(b).is_lt()) {
+            // Stable merge sort: the parts are sorted runs already.
+            points.sort_by(Point::file_order);
+            points.dedup();
+        }
         Ok(points)
     }
 
@@ -191,4 +233,19 @@ impl Snapshot {
     pub(crate) fn shared(&self) -> &Files {
         &self.files
     }
+}
+
+/// The time by which `count` rows after `since` have come for certain; `None`: all there are may be needed.
+fn enough(mut spans: Vec<TimeSpan>, since: i64, count: usize) -> Option<i64> {
+    spans.retain(|span| span.times.0 >= since);
+    spans.sort_unstable_by_key(|span| span.times.1);
+    let mut rows = 0;
+    spans
+        .iter()
+        .find(|span| {
+            rows += span.rows;
+            rows >= count
+        })
+        .map(|span| span.times.1)
+        .filter(|until| *until < i64::MAX)
 }

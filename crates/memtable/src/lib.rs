@@ -11,7 +11,10 @@ mod metrics;
 mod points;
 mod series;
 
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 use imbl::OrdMap;
+use metrics::SortedBatches;
 use runlake_types::{Change, Key, Record, Seq, TableId, WriteBatch};
 use std::sync::Arc;
 
@@ -85,6 +88,15 @@ impl MemTable {
     /// Metric points.
     pub fn metrics(&self) -> &MetricTable {
         &self.metrics
+    }
+
+    /// The metric points of a frozen generation as batches for a table file: sorted by the table's order, text
+    /// dictionary-encoded, about `rows` rows each. Made as they are asked for, so that few are in memory.
+    pub fn sorted_metrics(
+        generation: Arc<Self>,
+        rows: usize,
+    ) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + 'static {
+        SortedBatches::new(generation, rows)
     }
 
     /// Memory the rows take, roughly: what the budget counts.

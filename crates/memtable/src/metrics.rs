@@ -1,6 +1,7 @@
 //! Metric points by series, ordered as the files are.
 
 use std::cmp::Ordering;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use arrow_array::builder::PrimitiveBuilder;
@@ -11,6 +12,7 @@ use imbl::OrdMap;
 use imbl::ordmap::Entry;
 use runlake_types::{Attribution, MetricBatch, Point, RunId, Series, TableId};
 
+use crate::MemTable;
 use crate::series::SeriesRows;
 
 /// Memory of a series beside its points: map slot, key text, aggregate.
@@ -128,36 +130,61 @@ impl MetricTable {
             .map(|(id, rows)| (id, rows.as_ref()))
     }
 
-    /// The points as batches for a table file: sorted by the table's order, text dictionary-encoded, at most about
-    /// `rows_per_batch` rows each (a batch ends with a series where one metric has a single attribution).
-    pub fn sorted_batches(&self, rows_per_batch: usize) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + '_ {
-        let mut rest = self.series().peekable();
-        std::iter::from_fn(move || {
-            rest.peek()?;
-            let mut batch = BatchBuilder::default();
-            while let Some((id, rows)) = rest.next() {
-                match rest.peek() {
-                    // Series that differ in attribution only are woven together: the file is sorted by step within a key.
-                    Some((next, _)) if next.run_id == id.run_id && next.key == id.key => {
-                        let mut woven: Vec<_> = rows.points().map(|point| (point, id)).collect();
-                        while let Some((other, rows)) =
-                            rest.next_if(|(next, _)| next.run_id == id.run_id && next.key == id.key)
-                        {
-                            woven.extend(rows.points().map(|point| (point, other)));
-                        }
-                        woven.sort_by(|(a, _), (b, _)| a.file_order(b));
-                        for (point, id) in woven {
-                            batch.append(id, rows, std::iter::once(point));
-                        }
+    /// The series that come after `last` (from the first one on where it is `None`), as one batch for a table file: sorted
+    /// by the table's order, text dictionary-encoded, about `rows` rows (it ends with a metric). `None` at the end.
+    fn batch_after(&self, last: Option<&SeriesId>, rows: usize) -> Option<(Result<RecordBatch, ArrowError>, SeriesId)> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.series.range::<_, SeriesId>((from, Bound::Unbounded)).peekable();
+        let mut batch = BatchBuilder::default();
+        let mut last = None;
+        while let Some((id, series)) = rest.next() {
+            last = Some(id);
+            match rest.peek() {
+                // Series that differ in attribution only are woven together: the file is sorted by step within a key.
+                Some((next, _)) if next.run_id == id.run_id && next.key == id.key => {
+                    let mut woven: Vec<_> = series.points().map(|point| (point, id)).collect();
+                    while let Some((other, rows)) =
+                        rest.next_if(|(next, _)| next.run_id == id.run_id && next.key == id.key)
+                    {
+                        woven.extend(rows.points().map(|point| (point, other)));
+                        last = Some(other);
                     }
-                    _ => batch.append(id, rows, rows.points()),
+                    woven.sort_by(|(a, _), (b, _)| a.file_order(b));
+                    for (point, id) in woven {
+                        batch.append(id, series, std::iter::once(point));
+                    }
                 }
-                if batch.len() >= rows_per_batch {
-                    break;
-                }
+                _ => batch.append(id, series, series.points()),
             }
-            Some(batch.finish())
-        })
+            if batch.len() >= rows {
+                break;
+            }
+        }
+        Some((batch.finish(), last?.clone()))
+    }
+}
+
+/// Batches of a generation's points, made as they are asked for.
+#[derive(Debug)]
+pub(crate) struct SortedBatches {
+    generation: Arc<MemTable>,
+    rows: usize,
+    last: Option<SeriesId>,
+}
+
+impl SortedBatches {
+    pub(crate) fn new(generation: Arc<MemTable>, rows: usize) -> Self {
+        Self { generation, rows, last: None }
+    }
+}
+
+impl Iterator for SortedBatches {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (batch, last) = self.generation.metrics().batch_after(self.last.as_ref(), self.rows)?;
+        self.last = Some(last);
+        Some(batch)
     }
 }
 

@@ -102,7 +102,8 @@ fn batches_are_sorted_and_weave_attributions() {
     }
     let mut table = MemTable::default();
     table.apply_metrics(&batch);
-    let batches: Vec<_> = table.metrics().sorted_batches(4).map(|batch| batch.expect("builds")).collect();
+    let batches: Vec<_> =
+        MemTable::sorted_metrics(Arc::new(table.clone()), 4).map(|batch| batch.expect("builds")).collect();
     let mut rows = Vec::new();
     for batch in &batches {
         let runs = batch.column(0).as_dictionary::<UInt32Type>();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use runlake_engine::View;
-use runlake_types::{Point, RunId, limits};
+use runlake_types::{Point, RunId, Timestamp, limits};
 
 use crate::envelope::{Span, envelope};
 use crate::sample::sample;
@@ -35,15 +35,28 @@ impl Tracking {
         };
         let scope = TokenScope::history(&request.run_id, &request.metric_key);
         let after = scope.point(request.page_token.as_deref())?;
-        let mut points = self.by_time(&self.inner.engine.view(), &request.run_id, &request.metric_key).await?;
-        if let Some(after) = after {
-            let start = points.partition_point(|point| time_order(point, &after).is_le());
-            points.drain(..start);
+        let run_id = RunId::from_stored(&request.run_id);
+        let view = self.inner.engine.view();
+        let mut count = limit.saturating_add(1);
+        loop {
+            // A page in the middle of a long history costs its own length: only what was logged about then is read.
+            let since = after.map_or(Timestamp::from_micros(i64::MIN), |after| after.timestamp);
+            let (mut points, until) = view.history_since(&run_id, &request.metric_key, since, count).await?;
+            points.retain(|point| {
+                let comes_after = after.as_ref().is_none_or(|after| time_order(point, after).is_gt());
+                comes_after && until.is_none_or(|until| point.timestamp <= until)
+            });
+            sort_by_time(&mut points);
+            if points.len() <= limit && until.is_some() {
+                // Points of the time of the last page's end, or flushed twice, were among those counted.
+                count = count.saturating_mul(2);
+                continue;
+            }
+            let more = points.len() > limit;
+            points.truncate(limit);
+            let next_page_token = points.last().filter(|_| more).map(|last| scope.point_token(last));
+            return Ok(Page { items: points, next_page_token });
         }
-        let more = points.len() > limit;
-        points.truncate(limit);
-        let next_page_token = points.last().filter(|_| more).map(|last| scope.point_token(last));
-        Ok(Page { items: points, next_page_token })
     }
 
     /// Points of one metric of many runs, by run id, then (timestamp, step, value). Unknown runs are left out.
@@ -160,9 +173,7 @@ impl Tracking {
 
     async fn by_time(&self, view: &View, run_id: &str, key: &str) -> Result<Vec<Point>> {
         let mut points = history(view, run_id, key).await?;
-        if !points.is_sorted_by(|a, b| time_order(a, b).is_le()) {
-            points.sort_unstable_by(time_order);
-        }
+        sort_by_time(&mut points);
         Ok(points)
     }
 }
@@ -210,6 +221,12 @@ fn steps_within(points: &[Point], from: i64, to: i64) -> &[Point] {
 fn of_run(run_id: &str, points: impl IntoIterator<Item = Point>) -> impl Iterator<Item = RunPoint> {
     let run_id = RunId::from_stored(run_id);
     points.into_iter().map(move |point| RunPoint { run_id: run_id.clone(), point })
+}
+
+fn sort_by_time(points: &mut [Point]) {
+    if !points.is_sorted_by(|a, b| time_order(a, b).is_le()) {
+        points.sort_unstable_by(time_order);
+    }
 }
 
 /// MLflow's order of a history: by timestamp, then step, then value, NaN as a 0 after the others.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use runlake_engine::search::{LifecycleFilter, RunQuery};
 use runlake_engine::{RunState, View};
 use runlake_types::rows::{Lifecycle, Param, Row, Run, RunInput, RunOutput, RunStatus, Tag};
 use runlake_types::{KeyBuilder, RunId, WriteBatch, limits};
+use rustc_hash::FxHashMap;
 
 use crate::inputs::known_ids;
 use crate::model::time_of;
@@ -254,33 +254,11 @@ pub(crate) fn set_tag(state: &mut RunState, batch: &mut WriteBatch, key: &str, v
     changes_row
 }
 
-/// Runs whose rows are read one by one; for more, a small table is read whole.
-const SINGLE_LOOKUPS: usize = 16;
-/// Rows of a table that is read whole rather than looked up run by run.
-const SMALL_TABLE_ROWS: u64 = 100_000;
-/// Lookups at a time.
-const LOOKUPS: usize = 16;
-
-/// Rows of several runs in a table keyed by run, in the order of `ids`.
+/// Rows of several runs in a table keyed by run, in the order of `ids`, which are distinct.
 pub(crate) async fn of_runs<R: Row>(view: &View, ids: &[RunId], run_of: impl Fn(&R) -> &RunId) -> Result<Vec<Vec<R>>> {
-    if ids.len() > SINGLE_LOOKUPS && view.snapshot(R::TABLE).rows() <= SMALL_TABLE_ROWS {
-        let mut rows: rustc_hash::FxHashMap<RunId, Vec<R>> = rustc_hash::FxHashMap::default();
-        for id in ids {
-            rows.insert(id.clone(), Vec::new());
-        }
-        for row in view.scan::<R>(&KeyBuilder::default().build()).await? {
-            if let Some(found) = rows.get_mut(run_of(&row)) {
-                found.push(row);
-            }
-        }
-        return Ok(ids.iter().map(|id| rows.remove(id).unwrap_or_default()).collect());
+    let mut rows: FxHashMap<RunId, Vec<R>> = FxHashMap::default();
+    for row in view.of_runs::<R>(ids).await? {
+        rows.entry(run_of(&row).clone()).or_default().push(row);
     }
-    let rows = stream::iter(ids.iter().map(|id| view.of_run::<R>(id)).collect::<Vec<_>>())
-        .buffered(LOOKUPS)
-        .try_collect()
-        .await?;
-    Ok(rows)
+    Ok(ids.iter().map(|id| rows.remove(id).unwrap_or_default()).collect())
 }
-
-#[cfg(test)]
-mod tests;

@@ -46,6 +46,13 @@ macro_rules! text_id {
             }
         }
 
+        /// Hashes and compares as its text.
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0

@@ -1,12 +1,17 @@
 //! Building the index from table files and memtables.
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array as _, RecordBatch, StringArray};
-use futures::TryStreamExt as _;
-use runlake_types::rows::{LatestMetric, Row, Run, RunInput};
-use runlake_types::{RunId, TableId, records_from_batch};
+use arrow_array::types::{ArrowPrimitiveType, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array as _, PrimitiveArray, RecordBatch, StringArray};
+use futures::{StreamExt as _, TryStreamExt as _};
+use runlake_types::rows::{Row, Run, RunInput};
+use runlake_types::{MetricAggregate, Point, RunId, TableId, Timestamp, records_from_batch};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::Index;
+use super::column::{MetricColumn, TextColumn};
+use super::index::Columns;
 use crate::{Error, Result, View, latest};
 
 /// Builds the index of everything in `view`.
@@ -18,23 +23,20 @@ pub(crate) async fn build(view: &View) -> Result<Index> {
     })
     .await?;
     index.sort_all();
-    each_text(view, TableId::Params, |run_id, key, value| {
-        if let Some(run) = index.number(run_id) {
-            let runs = index.len();
-            index.params.of(key).set(run, value, runs);
-        }
-    })
-    .await?;
-    each_text(view, TableId::Tags, |run_id, key, value| {
-        if let Some(run) = index.number(run_id) {
-            let runs = index.len();
-            index.tags.of(key).set(run, value, runs);
-        }
-    })
-    .await?;
-    each_row(view, |row: &LatestMetric| index.set_flushed(row)).await?;
+    let mut params = Decoding::start(view, TableId::Params, &TEXT);
+    let mut tags = Decoding::start(view, TableId::Tags, &TEXT);
+    let mut latest = Decoding::start(view, TableId::LatestMetrics, &LATEST);
+    while let Some(batch) = params.next().await? {
+        each_text(&index.numbers_of(text(&batch, "run_id")?), &batch, &mut index.params)?;
+    }
+    while let Some(batch) = tags.next().await? {
+        each_text(&index.numbers_of(text(&batch, "run_id")?), &batch, &mut index.tags)?;
+    }
+    while let Some(batch) = latest.next().await? {
+        each_metric(&index.numbers_of(text(&batch, "run_id")?), &batch, &mut index.metrics)?;
+    }
     each_row(view, |input: &RunInput| {
-        if let Some(run) = index.number(&input.run_id) {
+        if let Some(run) = index.number(input.run_id.as_str()) {
             index.set_dataset(run, input);
         }
     })
@@ -82,31 +84,115 @@ async fn each_row<R: Row>(view: &View, mut each: impl FnMut(&R)) -> Result<()> {
     Ok(())
 }
 
-/// Calls `each` with run, key and value for the rows of the files of `table`, without an allocation per row.
-async fn each_text(view: &View, table: TableId, mut each: impl FnMut(&RunId, &str, &str)) -> Result<()> {
-    let mut batches = std::pin::pin!(view.snapshot(table).scan(Some(&["run_id", "key", "value"])));
-    let mut current: Option<RunId> = None;
-    while let Some(batch) = batches.try_next().await? {
-        let run_ids = text(&batch, "run_id")?;
-        let keys = text(&batch, "key")?;
-        let values = text(&batch, "value")?;
-        for row in 0..batch.num_rows() {
+/// Columns of params and tags.
+const TEXT: [&str; 3] = ["run_id", "key", "value"];
+/// Columns of `latest_metrics` that the index holds.
+const LATEST: [&str; 9] = ["run_id", "key", "step", "timestamp", "value", "min", "max", "sum", "count"];
+/// Decoded batches that wait to be taken in.
+const BATCHES_AHEAD: usize = 4;
+
+/// Files of a table being decoded by a task of their own, while what came before is taken in.
+struct Decoding {
+    batches: mpsc::Receiver<Result<RecordBatch>>,
+    /// Ends with this.
+    _task: JoinSet<()>,
+}
+
+impl Decoding {
+    fn start(view: &View, table: TableId, columns: &[&str]) -> Self {
+        let mut scan = view.snapshot(table).scan(Some(columns));
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            while let Some(batch) = scan.next().await {
+                if sender.send(batch.map_err(Into::into)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { batches, _task: task }
+    }
+
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        self.batches.recv().await.transpose()
+    }
+}
+
+impl Index {
+    /// Numbers of the runs of some rows, which come in run order. Rows of runs the index does not know have none.
+    fn numbers_of(&self, run_ids: &StringArray) -> Numbers {
+        let mut numbers = Vec::with_capacity(run_ids.len());
+        let mut current: Option<(&str, Option<u32>)> = None;
+        for row in 0..run_ids.len() {
             let run_id = run_ids.value(row);
-            if current.as_ref().is_none_or(|known| known.as_str() != run_id) {
-                current = Some(RunId::from_stored(run_id));
-            }
-            let value = if values.is_null(row) { "" } else { values.value(row) };
-            if let Some(run_id) = &current {
-                each(run_id, keys.value(row), value);
-            }
+            let number = match current {
+                Some((known, number)) if known == run_id => number,
+                _ => self.number(run_id),
+            };
+            current = Some((run_id, number));
+            numbers.push(number);
         }
+        Numbers { numbers, runs: self.len() }
+    }
+}
+
+struct Numbers {
+    /// Of each row.
+    numbers: Vec<Option<u32>>,
+    /// How many runs there are.
+    runs: usize,
+}
+
+impl Numbers {
+    fn rows(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
+        self.numbers.iter().enumerate().filter_map(|(row, number)| Some((row, (*number)?)))
+    }
+}
+
+fn each_text(numbers: &Numbers, batch: &RecordBatch, columns: &mut Columns<TextColumn>) -> Result<()> {
+    let (keys, values) = (text(batch, "key")?, text(batch, "value")?);
+    for (row, run) in numbers.rows() {
+        let value = if values.is_null(row) { "" } else { values.value(row) };
+        columns.of(keys.value(row)).set(run, value, numbers.runs);
+    }
+    Ok(())
+}
+
+fn each_metric(numbers: &Numbers, batch: &RecordBatch, columns: &mut Columns<MetricColumn>) -> Result<()> {
+    let keys = text(batch, "key")?;
+    let steps = column::<Int64Type>(batch, "step")?;
+    let timestamps = column::<TimestampMicrosecondType>(batch, "timestamp")?;
+    let values = column::<Float64Type>(batch, "value")?;
+    let (mins, maxs) = (column::<Float64Type>(batch, "min")?, column::<Float64Type>(batch, "max")?);
+    let sums = column::<Float64Type>(batch, "sum")?;
+    let counts = column::<Int64Type>(batch, "count")?;
+    // The step of an extreme is not in the index.
+    let extreme = |of: &PrimitiveArray<Float64Type>, row: usize| of.is_valid(row).then(|| (of.value(row), i64::MAX));
+    for (row, run) in numbers.rows() {
+        let last = Point {
+            step: steps.value(row),
+            timestamp: Timestamp::from_micros(timestamps.value(row)),
+            value: values.value(row),
+        };
+        let aggregate = MetricAggregate {
+            last,
+            first: latest::UNKNOWN_FIRST,
+            min: extreme(mins, row),
+            max: extreme(maxs, row),
+            sum: sums.value(row),
+            count: u64::try_from(counts.value(row)).unwrap_or(0),
+        };
+        columns.of(keys.value(row)).set_flushed(run, &aggregate, numbers.runs);
     }
     Ok(())
 }
 
 fn text<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
-    batch
-        .column_by_name(name)
-        .and_then(|column| column.as_string_opt::<i32>())
-        .ok_or_else(|| Error::Internal(format!("the scan has no text column {name}")))
+    let column = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+    column.ok_or_else(|| Error::Internal(format!("the scan has no text column {name}")))
+}
+
+fn column<'a, T: ArrowPrimitiveType>(batch: &'a RecordBatch, name: &str) -> Result<&'a PrimitiveArray<T>> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<T>());
+    column.ok_or_else(|| Error::Internal(format!("the scan has no column {name} of the expected type")))
 }

@@ -3,6 +3,8 @@
 use runlake_types::{MetricAggregate, Point, Timestamp};
 use rustc_hash::FxHashMap;
 
+use crate::latest;
+
 /// A sparse column turns dense when it holds a value for at least one run in this many.
 const DENSE_FROM: usize = 4;
 
@@ -181,7 +183,7 @@ impl MetricColumn {
         };
         (extent.flushed.count > 0).then(|| MetricAggregate {
             last,
-            first: (i64::MIN, Timestamp::from_micros(i64::MIN)),
+            first: latest::UNKNOWN_FIRST,
             min: (!extent.min.is_nan()).then_some((extent.min, i64::MAX)),
             max: (!extent.max.is_nan()).then_some((extent.max, i64::MAX)),
             sum: extent.flushed.sum,

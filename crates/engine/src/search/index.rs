@@ -117,7 +117,7 @@ impl Index {
         &self.runs[number as usize]
     }
 
-    pub(super) fn number(&self, run_id: &RunId) -> Option<u32> {
+    pub(super) fn number(&self, run_id: &str) -> Option<u32> {
         self.number_of.get(run_id).copied()
     }
 
@@ -232,7 +232,7 @@ impl Index {
 
     /// A row of `latest_metrics` that a file holds.
     pub(crate) fn set_flushed(&mut self, row: &LatestMetric) {
-        if let Some(run) = self.number(&row.run_id) {
+        if let Some(run) = self.number(row.run_id.as_str()) {
             let runs = self.runs.len();
             self.metrics.of(&row.key).set_flushed(run, &latest::aggregate_of(row), runs);
         }
@@ -240,7 +240,7 @@ impl Index {
 
     /// A metric whose points were folded anew.
     pub(crate) fn set_metric(&mut self, row: &LatestMetric) {
-        if let Some(run) = self.number(&row.run_id) {
+        if let Some(run) = self.number(row.run_id.as_str()) {
             let runs = self.runs.len();
             self.metrics.of(&row.key).set(run, &latest::aggregate_of(row), runs);
         }
@@ -258,7 +258,7 @@ impl Index {
                 }
             }
         }
-        let Some(run) = self.number(run_id) else {
+        let Some(run) = self.number(run_id.as_str()) else {
             return Ok(());
         };
         let mut fresh: FxHashMap<&Arc<str>, Merged> = FxHashMap::default();
@@ -290,7 +290,7 @@ impl Index {
                 self.set_run(&Run::from_record(row)?, true);
             }
             (TableId::Params | TableId::Tags | TableId::RunInputs, row) => {
-                let Some(run) = self.number(run_id) else {
+                let Some(run) = self.number(run_id.as_str()) else {
                     return Ok(());
                 };
                 self.set_row_of(table, key, run, row)?;
