@@ -139,46 +139,4 @@ fn unwritable(error: arrow_schema::ArrowError) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use runlake_types::rows::{Row as _, Tag};
-    use runlake_types::{ExperimentId, Point, RunId, Series, Timestamp};
-
-    fn group() -> WriteBatch {
-        let tag = Tag {
-            run_id: RunId::from_stored("r"),
-            key: "k".into(),
-            experiment_id: ExperimentId::DEFAULT,
-            value: "v".into(),
-        };
-        let mut group = WriteBatch::default();
-        group.put(&tag).delete(TableId::Tags, tag.key()).put(&tag);
-        let series = group.metrics.add_series(Series {
-            run_id: RunId::from_stored("r"),
-            experiment_id: ExperimentId::DEFAULT,
-            key: "loss".into(),
-            attribution: None,
-        });
-        group.metrics.push(series, Point { step: 1, timestamp: Timestamp::from_micros(5), value: 0.25 });
-        group
-    }
-
-    #[test]
-    fn a_group_survives_the_log() {
-        let mut payload = Vec::new();
-        encode(&group(), &mut payload).expect("encodes");
-        assert_eq!(decode(&payload).expect("decodes"), group());
-    }
-
-    #[test]
-    fn a_cut_payload_is_an_error_and_not_a_panic() {
-        let mut payload = Vec::new();
-        encode(&group(), &mut payload).expect("encodes");
-        for length in 0..payload.len() {
-            // Cut between two sections it is a shorter group, which the frame's checksum rules out.
-            if let Ok(part) = decode(&payload[..length]) {
-                assert!(part.changes.is_empty() || part.metrics.is_empty());
-            }
-        }
-    }
-}
+mod tests;
