@@ -11,7 +11,12 @@ use runlake_types::ErrorKind;
 use crate::ledger::{Ledger, batch, write_steps};
 use crate::place::{self, Kind, on_every_store, open, try_open};
 
-on_every_store!(a_takeover_of_a_busy_lake_loses_nothing, a_late_append_meets_the_fence, a_lake_in_use_is_refused);
+on_every_store!(
+    a_takeover_of_a_busy_lake_loses_nothing,
+    a_late_append_meets_the_fence,
+    a_late_flush_doubles_nothing,
+    a_lake_in_use_is_refused,
+);
 
 fn a_takeover_of_a_busy_lake_loses_nothing(kind: Kind) {
     for round in 0..kind.scaled(10, 6, 1) {
@@ -95,6 +100,42 @@ fn a_late_append_meets_the_fence(kind: Kind) {
         let again = open(&place.store, Access::Write).await;
         ledger.settle(&again.view()).await;
         again.close().await.expect("closes");
+    });
+}
+
+/// The old owner's commits are under way when the new one reads the tables, and land afterwards.
+fn a_late_flush_doubles_nothing(kind: Kind) {
+    place::run(async {
+        let place = kind.place().await;
+        let (store, faulty) = place.faulty();
+        let old = open(&store, Access::Write).await;
+        let mut ledger = Ledger::default();
+        ledger.note(0, write_steps(&old, 0, 0, 3).await);
+        let gates: Vec<_> =
+            ["latest_metrics", "metrics", "params", "tags"].map(|table| (table, Gate::default())).into();
+        for (table, gate) in &gates {
+            faulty.plan(Verb::Put, &format!("tables/{table}/_delta_log"), Fault::Pause(gate.clone()));
+        }
+        let flush = tokio::spawn({
+            let old = old.clone();
+            async move { old.flush().await }
+        });
+        gates[0].1.reached().await;
+        let new = open(&place.store, Access::TakeOver).await;
+        ledger.note(0, write_steps(&new, 0, ledger.next(0), 3).await);
+        for (_, gate) in &gates {
+            gate.open();
+        }
+        // It may land or not: the old one may have noticed by now.
+        let _late = flush.await.expect("does not panic");
+        ledger.settle(&new.view()).await;
+        new.flush().await.expect("flushes");
+        ledger.settle(&new.view()).await;
+        // Points that both have written are in the files twice until these are rewritten; readers see them once.
+        new.compact().await.expect("compacts");
+        ledger.settle(&new.view()).await;
+        ledger.check_files(&new.view());
+        new.close().await.expect("closes");
     });
 }
 
