@@ -83,13 +83,17 @@ options! {
     #[arg(long, env = "RUNLAKE_ALLOWED_ARTIFACT_SCHEMES", value_name = "SCHEMES", value_delimiter = ',')]
     allowed_artifact_schemes: Vec<String>,
 
-    /// Memory for buffers and caches [default: 512MB].
+    /// Memory for buffers and caches [default: 512MiB].
     #[arg(long, env = "RUNLAKE_MEMORY_BUDGET", value_name = "SIZE")]
     memory_budget: Size,
 
     /// How long rows wait at most until the tables hold them [default: 60s].
     #[arg(long, env = "RUNLAKE_FLUSH_INTERVAL", value_name = "TIME")]
     flush_interval: Span,
+
+    /// How long table files that newer ones replaced are kept, for readers of older versions [default: 7d].
+    #[arg(long, env = "RUNLAKE_RETAIN", value_name = "TIME")]
+    retain: Span,
 
     /// Longest request other than a file, in bytes [default: 64MiB].
     #[arg(long, env = "RUNLAKE_BODY_LIMIT", value_name = "SIZE")]
@@ -168,7 +172,8 @@ mod tests {
     fn a_file_may_set_every_option() {
         let file = parse(
             "host = \"0.0.0.0\"\nport = 5001\nlake = \"s3://b/p\"\ndefault-artifact-root = \"s3://a\"\n\
-             artifacts-destination = \"/data\"\nallowed-artifact-schemes = [\"http\"]\nmemory-budget = \"1GB\"\nflush-interval = \"5s\"\nbody-limit = \"1MiB\"\n\
+             artifacts-destination = \"/data\"\nallowed-artifact-schemes = [\"http\"]\nmemory-budget = \"1GB\"\n\
+             flush-interval = \"5s\"\nretain = \"2d\"\nbody-limit = \"1MiB\"\n\
              max-connections = 9\ndrain-timeout = \"1s\"\nallowed-hosts = [\"a\"]\nallowed-origins = [\"b\"]\n\
              refuse-long-values = true\nread-only = true\ntakeover = false\nlog-format = \"json\"\nlog-level = \"warn\"\n",
         )

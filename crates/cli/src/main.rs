@@ -15,9 +15,6 @@ use clap::{Parser, Subcommand};
 use crate::config::{LakeArgs, ServerArgs};
 use crate::upkeep::{Target, VacuumArgs};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What a command ends with when it fails: one sentence on what went wrong, and what to do.
 type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
@@ -77,7 +74,7 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    use_small_pages();
+    runlake_allocator::return_memory_soon();
     let command = Cli::parse().command;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -107,16 +104,6 @@ async fn run(command: Command) -> Result {
         Command::Compact(target) => upkeep::compact(target).await,
         Command::Vacuum(args) => upkeep::vacuum(args).await,
         Command::Doctor(args) => doctor::run(args).await,
-    }
-}
-
-/// Keeps the kernel from backing the allocator with huge pages: they make a resting server three times larger, and no
-/// figure of benches/ better.
-fn use_small_pages() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        // A kernel without them has nothing to turn off.
-        tracing::debug!(%error, "huge pages stay as they are");
     }
 }
 

@@ -119,6 +119,7 @@ fn engine_settings(args: &ServerArgs) -> Result<runlake_engine::Settings> {
         access,
         memory_budget: args.memory_budget.map_or(defaults.memory_budget, |size| size.0),
         flush_interval: args.flush_interval.map_or(defaults.flush_interval, |span| span.0),
+        retain: args.retain.map_or(defaults.retain, |span| span.0),
         ..defaults
     })
 }

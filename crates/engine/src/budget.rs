@@ -35,10 +35,7 @@ impl Budget {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(Error::Overloaded {
-                    waiting_bytes: inner.unflushed_bytes(),
-                    retry_after: Duration::from_secs(2),
-                });
+                return Err(Error::Overloaded { waiting_bytes: inner.unflushed_bytes() });
             }
             // Either way the condition is looked at again.
             let _elapsed = tokio::time::timeout(poll, freed).await;

@@ -1,7 +1,6 @@
 //! What can go wrong in the engine.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use runlake_types::{ErrorKind, SchemaError};
 
@@ -38,8 +37,6 @@ pub enum Error {
     Overloaded {
         /// Unflushed bytes at that time.
         waiting_bytes: usize,
-        /// When to come back.
-        retry_after: Duration,
     },
     /// A write to an engine that was opened for reading.
     #[error("this server reads the lake only (--read-only); send writes to the server that owns the lake")]

@@ -254,21 +254,29 @@ fn mark(table: &Table, reached: Seq) -> Watermark {
     Watermark { expected: table.snapshot().watermark(), reached }
 }
 
-/// The upkeep task: merges small files, writes checkpoints.
+/// The upkeep task: merges small files, writes checkpoints, deletes what nobody reads any more.
 pub(crate) async fn upkeep(inner: Arc<Inner>, stop: CancellationToken) {
+    let mut vacuumed = tokio::time::Instant::now();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(inner.settings.compact_interval) => {}
         }
-        let work = compact_all(&inner, &inner.settings.compaction);
+        let vacuum_is_due = vacuumed.elapsed() >= inner.settings.vacuum_interval;
+        let work = async {
+            if let Err(error) = compact_all(&inner, &inner.settings.compaction).await {
+                tracing::warn!(%error, "compaction failed; it will be tried again");
+            }
+            if vacuum_is_due && let Err(error) = vacuum_all(&inner, inner.settings.retain).await {
+                tracing::warn!(%error, "vacuum failed; it will be tried again");
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            done = work => {
-                if let Err(error) = done {
-                    tracing::warn!(%error, "compaction failed; it will be tried again");
-                }
-            }
+            () = work => {}
+        }
+        if vacuum_is_due {
+            vacuumed = tokio::time::Instant::now();
         }
     }
 }

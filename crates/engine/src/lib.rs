@@ -31,7 +31,7 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use flush::{CompactSummary, FlushSummary, VacuumSummary};
 pub use identity::Identity;
-pub use runlake_lake::{CompactPolicy, LakeSettings};
+pub use runlake_lake::{CompactPolicy, LakeSettings, NumberedSeries};
 pub use runlake_wal::Settings as WalSettings;
 pub use runs::{RunEntry, RunGuard, RunState, RunStates};
 pub use settings::{Access, Settings};

@@ -39,6 +39,7 @@ async fn open_writer(store: Store, settings: Settings, clock: Arc<dyn Clock>, ta
     let writer = Writer::start(log, last, Arc::clone(&inner.state), Arc::clone(&inner.counters))?;
     inner.writer.set(Arc::new(writer)).map_err(|_| Error::Internal("a second writer".into()))?;
     inner.tasks.spawn("flusher", |stop| flush::run(Arc::clone(&inner), stop));
+    inner.tasks.spawn("ownership", |stop| watch_ownership(Arc::clone(&inner), stop));
     inner.tasks.spawn("upkeep", |stop| flush::upkeep(Arc::clone(&inner), stop));
     Ok(inner)
 }
@@ -120,6 +121,19 @@ fn missing_rows(inner: &Inner, seq: Seq, mut group: WriteBatch) -> WriteBatch {
     group
 }
 
+/// Asks every so often whether the lake is still ours.
+async fn watch_ownership(inner: Arc<Inner>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(inner.settings.wal.watch_interval) => {}
+        }
+        if let Some(writer) = inner.writer() {
+            writer.check();
+        }
+    }
+}
+
 /// A reader's look for news, every so often.
 async fn keep_fresh(inner: Arc<Inner>, stop: CancellationToken) {
     loop {
@@ -153,7 +167,8 @@ async fn refresh(inner: &Arc<Inner>) -> Result<()> {
         active.advance(seq);
     }
     active.advance(flushed);
-    inner.state.replace(active, snapshots, flushed);
-    inner.search.forget().await;
+    if inner.state.replace(active, snapshots, flushed) {
+        inner.search.forget().await;
+    }
     Ok(())
 }

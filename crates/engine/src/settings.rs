@@ -35,6 +35,10 @@ pub struct Settings {
     pub compact_interval: Duration,
     /// Which small files are then merged.
     pub compaction: CompactPolicy,
+    /// How often files that newer ones replaced are looked for.
+    pub vacuum_interval: Duration,
+    /// How long such files are kept, for readers of older versions.
+    pub retain: Duration,
     /// Settings of the log.
     pub wal: runlake_wal::Settings,
     /// Settings of the tables.
@@ -52,6 +56,8 @@ impl Default for Settings {
             refresh_interval: Duration::from_secs(2),
             compact_interval: Duration::from_secs(30),
             compaction: CompactPolicy::default(),
+            vacuum_interval: Duration::from_hours(1),
+            retain: Duration::from_hours(7 * 24),
             wal: runlake_wal::Settings::default(),
             lake: LakeSettings::default(),
         }

@@ -216,11 +216,15 @@ impl State {
         }
     }
 
-    /// Replaces everything: a read-only engine that looked for news.
-    pub(crate) fn replace(&self, active: MemTable, snapshots: Snapshots, published: Seq) {
+    /// Replaces everything: a read-only engine that looked for news. Whether there was any; the search index stays
+    /// current where there was none, though the rows may have moved to other files.
+    pub(crate) fn replace(&self, active: MemTable, snapshots: Snapshots, published: Seq) -> bool {
         let bytes = active.bytes();
-        *self.parts.write() =
-            Parts { active, frozen: Vec::new(), snapshots: Arc::new(snapshots), published, touched: None };
+        let mut parts = self.parts.write();
+        let is_news = parts.active.through() != active.through();
+        let touched = if is_news { None } else { parts.touched.take() };
+        *parts = Parts { active, frozen: Vec::new(), snapshots: Arc::new(snapshots), published, touched };
         self.bytes.store(bytes, Ordering::Relaxed);
+        is_news
     }
 }

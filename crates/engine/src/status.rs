@@ -32,6 +32,8 @@ pub struct Status {
     pub points: u64,
     /// Bytes appended to the log.
     pub appended_bytes: u64,
+    /// Appends to the log.
+    pub appends: u64,
     /// Time spent in appends, in all.
     pub append_time: Duration,
     /// Appends no slower than each of [`APPEND_BUCKETS_MICROS`], cumulative.
@@ -57,6 +59,7 @@ pub(crate) struct Counters {
     writes: AtomicU64,
     points: AtomicU64,
     appended_bytes: AtomicU64,
+    appends: AtomicU64,
     append_nanos: AtomicU64,
     append_buckets: [AtomicU64; APPEND_BUCKETS_MICROS.len()],
     pub(crate) flushes: AtomicU64,
@@ -73,6 +76,7 @@ impl Counters {
 
     pub(crate) fn append(&self, took: Duration, bytes: usize) {
         self.appended_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.appends.fetch_add(1, Ordering::Relaxed);
         self.append_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let micros = took.as_micros();
         for (bucket, bound) in self.append_buckets.iter().zip(APPEND_BUCKETS_MICROS) {
@@ -88,6 +92,7 @@ impl Counters {
         status.writes = read(&self.writes);
         status.points = read(&self.points);
         status.appended_bytes = read(&self.appended_bytes);
+        status.appends = read(&self.appends);
         status.append_time = Duration::from_nanos(read(&self.append_nanos));
         status.append_buckets =
             APPEND_BUCKETS_MICROS.iter().copied().zip(self.append_buckets.iter().map(read)).collect();

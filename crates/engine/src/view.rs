@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use runlake_lake::NumberedSeries;
 use runlake_memtable::{MemTable, SeriesId, SeriesRows};
 use runlake_types::rows::LatestMetric;
 use runlake_types::{Key, KeyBuilder, Point, Record, Row, RunId, Seq, TableId, Timestamp};
@@ -128,6 +129,13 @@ impl View {
         let (points, until) = self.snapshot(TableId::Metrics).points_since(run_id, key, since, count).await?;
         let wanted = |point: &Point| point.timestamp >= since && until.is_none_or(|until| point.timestamp <= until);
         Ok((self.with_memory(points, run_id, key, wanted), until))
+    }
+
+    /// The same points, numbered and for the most part unread; `None` where files and memory have steps in common, so
+    /// that only [`Self::history`] tells which point is which.
+    pub async fn numbered_history(&self, run_id: &RunId, key: &str) -> Result<Option<NumberedSeries>> {
+        let newer = self.with_memory(Vec::new(), run_id, key, |_| true);
+        Ok(self.snapshot(TableId::Metrics).numbered(run_id, key, newer).await?)
     }
 
     fn with_memory(

@@ -49,6 +49,7 @@ impl Future for Ticket {
 enum Command {
     Write { batch: WriteBatch, bytes: usize, done: oneshot::Sender<Result<Seq>> },
     DeleteThrough(Seq),
+    Check,
     Close(oneshot::Sender<Result<()>>),
 }
 
@@ -148,6 +149,12 @@ impl Writer {
         let _closed = self.queue.lock().sender.send(Command::DeleteThrough(seq));
     }
 
+    /// Has the log look whether it is still ours: a writer that nobody writes to learns of its successor as well.
+    pub(crate) fn check(&self) {
+        // A closed writer has nothing left to lose.
+        let _closed = self.queue.lock().sender.send(Command::Check);
+    }
+
     /// Returns when everything that was submitted before the call has been answered.
     pub(crate) async fn settle(&self) {
         let submitted = self.queue.lock().submitted;
@@ -214,6 +221,11 @@ impl WriterThread {
                             self.progress.fail(error.into());
                         }
                         self.progress.log_bytes.store(self.log.bytes(), Ordering::Relaxed);
+                    }
+                    Command::Check => {
+                        if let Err(error) = self.log.check() {
+                            self.progress.fail(error.into());
+                        }
                     }
                     Command::Close(done) => {
                         // Nobody may wait for the answer any more.

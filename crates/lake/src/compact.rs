@@ -38,7 +38,7 @@ pub struct CompactPolicy {
 
 impl Default for CompactPolicy {
     fn default() -> Self {
-        Self { min_files: 8, max_files: 32, max_bytes: 1 << 30, across_classes: false }
+        Self { min_files: 8, max_files: 12, max_bytes: 1 << 30, across_classes: false }
     }
 }
 

@@ -65,14 +65,7 @@ pub(crate) async fn points(
     }
     let footer = ObjectReader::new(files, file).footer().await.map_err(tell(files.table, file))?;
     let pages = prune::select_series(&footer, files.table, &wanted);
-    let mut mixed = Vec::new();
-    if !pages.mixed.is_empty() {
-        let columns = ["run_id", "key", "step", "timestamp", "value"];
-        let mut batches = open(files, file, TextAs::Dictionary, &columns, Some(pages.mixed)).await?;
-        while let Some(batch) = batches.try_next().await.map_err(tell(files.table, file))? {
-            collect_points(&batch, series, &mut mixed);
-        }
-    }
+    let mixed = mixed_points(files, file, series, pages.mixed).await?;
     if pages.pure.is_empty() {
         return Ok(mixed);
     }
@@ -89,6 +82,68 @@ pub(crate) async fn points(
         points.extend((0..batch.num_rows()).map(|row| columns.point(row)));
     }
     points.extend_from_slice(&mixed[behind..]);
+    Ok(points)
+}
+
+/// A series in a file: the points of pages it shares with others, and the rows that are its own, unread.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    pub(crate) mixed: Vec<Point>,
+    pub(crate) own: Option<OwnRows>,
+}
+
+/// Rows of a file that are all of one series, in file order.
+#[derive(Debug)]
+pub(crate) struct OwnRows {
+    pub(crate) rows: usize,
+    /// No row has an earlier or a later step.
+    pub(crate) steps: (i64, i64),
+    selected: Selected,
+}
+
+/// What `file` holds of a series, most of it unread; `None` where the file does not tell.
+pub(crate) async fn outline(files: &Files, file: &DataFile, series: [&str; 2]) -> Result<Option<Outline>, Error> {
+    if !file.is_sorted() {
+        return Ok(None);
+    }
+    let wanted = wanted(series, None);
+    let footer = ObjectReader::new(files, file).footer().await.map_err(tell(files.table, file))?;
+    let pages = prune::select_series(&footer, files.table, &wanted);
+    let mixed = mixed_points(files, file, series, pages.mixed).await?;
+    if pages.pure.is_empty() {
+        return Ok(Some(Outline { mixed, own: None }));
+    }
+    let steps = prune::steps_of_pure(&footer, files.table, &wanted);
+    let rows = pages.pure.rows().row_count();
+    Ok(steps.map(|steps| Outline { mixed, own: Some(OwnRows { rows, steps, selected: pages.pure }) }))
+}
+
+/// The points at some numbers, which ascend, among a series' own rows.
+pub(crate) async fn points_at(
+    files: &Files,
+    file: &DataFile,
+    own: &OwnRows,
+    numbers: &[usize],
+) -> Result<Vec<Point>, Error> {
+    let mut batches = open(files, file, TextAs::Plain, &POINT, Some(own.selected.only(numbers))).await?;
+    let mut points = Vec::with_capacity(numbers.len());
+    while let Some(batch) = batches.try_next().await.map_err(tell(files.table, file))? {
+        let columns = PointColumns::of(batch.columns());
+        points.extend((0..batch.num_rows()).map(|row| columns.point(row)));
+    }
+    Ok(points)
+}
+
+/// The points of one series in pages that hold others as well.
+async fn mixed_points(files: &Files, file: &DataFile, series: [&str; 2], pages: Selected) -> Result<Vec<Point>, Error> {
+    let mut points = Vec::new();
+    if !pages.is_empty() {
+        let columns = ["run_id", "key", "step", "timestamp", "value"];
+        let mut batches = open(files, file, TextAs::Dictionary, &columns, Some(pages)).await?;
+        while let Some(batch) = batches.try_next().await.map_err(tell(files.table, file))? {
+            collect_points(&batch, series, &mut points);
+        }
+    }
     Ok(points)
 }
 

@@ -1,7 +1,10 @@
 //! Figures of the server and of the engine below it, for Prometheus.
 
-use prometheus_client::encoding::EncodeLabelSet;
+use std::time::Duration;
+
 use prometheus_client::encoding::text::{encode, encode_registry};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -102,12 +105,41 @@ fn engine_registry(status: &Status) -> Registry {
     for (name, help, value) in counters {
         registry.register(name, help, ConstCounter::new(value));
     }
-    registry.register(
-        "wal_append_seconds",
-        "Time spent making groups durable",
-        ConstCounter::new(status.append_time.as_secs_f64()),
-    );
+    registry.register("wal_append_seconds", "Time to make a group durable", AppendTimes::of(status));
     registry
+}
+
+/// How long appends to the log took, as the engine counted them.
+#[derive(Debug)]
+struct AppendTimes {
+    seconds: f64,
+    count: u64,
+    /// Upper bound in seconds, and appends between it and the bound before.
+    buckets: Vec<(f64, u64)>,
+}
+
+impl AppendTimes {
+    fn of(status: &Status) -> Self {
+        let mut below = 0;
+        let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(status.append_buckets.len() + 1);
+        for (micros, cumulative) in &status.append_buckets {
+            buckets.push((Duration::from_micros(*micros).as_secs_f64(), cumulative.saturating_sub(below)));
+            below = *cumulative;
+        }
+        let count = status.appends.max(below);
+        buckets.push((f64::MAX, count - below));
+        Self { seconds: status.append_time.as_secs_f64(), count, buckets }
+    }
+}
+
+impl EncodeMetric for AppendTimes {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> std::fmt::Result {
+        encoder.encode_histogram::<NoLabelSet>(self.seconds, self.count, &self.buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
 }
 
 impl RouteMetrics {

@@ -36,29 +36,6 @@ pub enum Error {
     Internal(String),
 }
 
-/// MLflow's name for what went wrong: the meaning only, each door has its own spelling and status for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorCode {
-    /// `INVALID_PARAMETER_VALUE`.
-    InvalidParameterValue,
-    /// `RESOURCE_DOES_NOT_EXIST`.
-    ResourceDoesNotExist,
-    /// `RESOURCE_ALREADY_EXISTS`.
-    ResourceAlreadyExists,
-    /// `INVALID_STATE`.
-    InvalidState,
-    /// `PERMISSION_DENIED`.
-    PermissionDenied,
-    /// `NOT_IMPLEMENTED`.
-    NotImplemented,
-    /// `REQUEST_LIMIT_EXCEEDED`.
-    RequestLimitExceeded,
-    /// `TEMPORARILY_UNAVAILABLE`.
-    TemporarilyUnavailable,
-    /// `INTERNAL_ERROR`.
-    InternalError,
-}
-
 impl Error {
     /// What the caller should do about it.
     pub fn kind(&self) -> ErrorKind {
@@ -71,21 +48,6 @@ impl Error {
             Self::Schema(_) => ErrorKind::Corrupt,
             Self::Engine(error) => error.kind(),
             Self::Internal(_) => ErrorKind::Internal,
-        }
-    }
-
-    /// MLflow's name for it.
-    pub fn code(&self) -> ErrorCode {
-        match self.kind() {
-            ErrorKind::Invalid => ErrorCode::InvalidParameterValue,
-            ErrorKind::NotFound => ErrorCode::ResourceDoesNotExist,
-            ErrorKind::AlreadyExists => ErrorCode::ResourceAlreadyExists,
-            ErrorKind::Conflict => ErrorCode::InvalidState,
-            ErrorKind::Denied => ErrorCode::PermissionDenied,
-            ErrorKind::Unsupported => ErrorCode::NotImplemented,
-            ErrorKind::Overloaded => ErrorCode::RequestLimitExceeded,
-            ErrorKind::Unavailable | ErrorKind::Closed => ErrorCode::TemporarilyUnavailable,
-            ErrorKind::Corrupt | ErrorKind::Internal => ErrorCode::InternalError,
         }
     }
 

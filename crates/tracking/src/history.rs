@@ -2,13 +2,14 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use runlake_engine::View;
 use runlake_types::{Point, RunId, Timestamp, limits};
 
 use crate::envelope::{Span, envelope};
-use crate::sample::sample;
+use crate::sample::{sample, sampled_numbers};
 use crate::search::TokenScope;
 use crate::{
     EnvelopeRequest, Envelopes, Error, MetricHistory, MetricHistoryBulk, MetricHistoryInterval, Page, Result,
@@ -19,6 +20,8 @@ use crate::{
 const READS: usize = 8;
 /// Points of several histories that may stay in memory while their common range is found.
 const KEPT_POINTS: usize = 4_000_000;
+/// Points from which on it pays to read only the sampled ones.
+const NUMBERED_FROM: usize = 50_000;
 /// Buckets of an envelope when the caller does not say.
 const BUCKETS: i64 = 500;
 
@@ -120,9 +123,8 @@ impl Tracking {
             .run_ids
             .iter()
             .map(|run_id| async move {
-                let points = history(view, run_id, key).await?;
-                let within = steps_within(&points, *range.start(), *range.end());
-                Ok::<_, Error>(of_run(run_id, sample(within, max_results)).collect())
+                let points = sampled(view, run_id, key, range, max_results).await?;
+                Ok::<_, Error>(of_run(run_id, points).collect())
             })
             .collect();
         let samples: Vec<Vec<RunPoint>> = stream::iter(reads).buffered(READS).try_collect().await?;
@@ -209,6 +211,26 @@ impl Kept {
 
 async fn history(view: &View, run_id: &str, key: &str) -> Result<Vec<Point>> {
     Ok(view.history(&RunId::from_stored(run_id), key).await?)
+}
+
+/// A sample of the points of one metric between two steps. Of a long history only what is taken is read, if that can be
+/// told: nearly always, when all of it is asked for.
+async fn sampled(
+    view: &View,
+    run_id: &str,
+    key: &str,
+    range: &RangeInclusive<i64>,
+    wanted: usize,
+) -> Result<Vec<Point>> {
+    if let Some(series) = view.numbered_history(&RunId::from_stored(run_id), key).await?
+        && series.len() >= NUMBERED_FROM
+        && series.steps().is_some_and(|(first, last)| range.contains(&first) && range.contains(&last))
+    {
+        let numbers = sampled_numbers(series.len(), wanted);
+        return Ok(series.points_at(&numbers).await.map_err(runlake_engine::Error::from)?);
+    }
+    let points = history(view, run_id, key).await?;
+    Ok(sample(steps_within(&points, *range.start(), *range.end()), wanted))
 }
 
 /// Those of `points`, which are in order of steps, from one step to another.

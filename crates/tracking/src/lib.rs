@@ -24,7 +24,7 @@ mod validate;
 pub mod model;
 pub mod search;
 
-pub use error::{Error, ErrorCode, Result};
+pub use error::{Error, Result};
 pub use model::*;
 
 use std::sync::Arc;

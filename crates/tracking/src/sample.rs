@@ -24,9 +24,7 @@ pub(crate) fn sample(points: &[Point], wanted: usize) -> Vec<Point> {
         reordered.sort_unstable_by(order);
         &reordered
     };
-    let (length, longer) = (points.len() / wanted, points.len() % wanted);
-    let parts = wanted.min(points.len());
-    let mut taken: Vec<Point> = (0..parts).map(|part| points[part * length + part.min(longer)]).collect();
+    let mut taken: Vec<Point> = starts(points.len(), wanted).map(|number| points[number]).collect();
     let Some(last) = points.last() else {
         return taken;
     };
@@ -39,6 +37,26 @@ pub(crate) fn sample(points: &[Point], wanted: usize) -> Vec<Point> {
         taken.push(*last);
     }
     taken
+}
+
+/// The numbers of the points that [`sample`] takes of `count` points that are all different.
+pub(crate) fn sampled_numbers(count: usize, wanted: usize) -> Vec<usize> {
+    let mut numbers: Vec<usize> = starts(count, wanted).collect();
+    if let Some(last) = count.checked_sub(1)
+        && numbers.last() != Some(&last)
+    {
+        if numbers.len() >= wanted {
+            numbers.pop();
+        }
+        numbers.push(last);
+    }
+    numbers
+}
+
+/// Where each of `wanted` runs of equal length starts.
+fn starts(count: usize, wanted: usize) -> impl Iterator<Item = usize> {
+    let (length, longer) = (count / wanted, count % wanted);
+    (0..wanted.min(count)).map(move |part| part * length + part.min(longer))
 }
 
 #[cfg(test)]

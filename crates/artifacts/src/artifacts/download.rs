@@ -12,8 +12,8 @@ use object_store::{GetResult, GetResultPayload};
 use super::{Body, failed};
 use crate::ArtifactPath;
 
-/// Read per hop to the blocking pool: 8 KiB costs more in hops than in reading, and for buffers longer than this the
-/// allocator takes several MiB for each thread that makes one.
+/// Read per hop to the blocking pool: 8 KiB costs more in hops than in reading; the longer the buffers, the more memory
+/// may stay with the allocator for a while.
 const CHUNK: u64 = 64 * 1024;
 /// Buffers that are kept for the next chunk. A connection holds up to eight of them while it sends.
 const KEPT: usize = 12;
@@ -64,8 +64,7 @@ fn read_chunk(mut reading: Reading) -> std::io::Result<(Bytes, Reading)> {
 }
 
 /// A buffer that was sent and that nobody holds any more, or a new one. Buffers are filled on one thread and dropped on
-/// another, and an allocator keeps what moves like that for each thread: fresh ones would cost far more memory than is in
-/// use.
+/// another; with a fresh one each time more memory may stay with the allocator for a while than is in use.
 pub(super) fn free_buffer(sent: &mut Vec<Bytes>) -> BytesMut {
     let free = sent.iter().position(Bytes::is_unique).map(|at| sent.swap_remove(at));
     free.and_then(|free| free.try_into_mut().ok()).unwrap_or_default()

@@ -18,6 +18,7 @@ use crate::{Error, Result, View, latest};
 pub(crate) async fn build(view: &View) -> Result<Index> {
     let started = std::time::Instant::now();
     let mut index = Index::default();
+    index.reserve(usize::try_from(view.snapshot(TableId::Runs).rows()).unwrap_or(0));
     each_row(view, |run: &Run| {
         index.set_run(run, false);
     })
@@ -26,14 +27,15 @@ pub(crate) async fn build(view: &View) -> Result<Index> {
     let mut params = Decoding::start(view, TableId::Params, &TEXT);
     let mut tags = Decoding::start(view, TableId::Tags, &TEXT);
     let mut latest = Decoding::start(view, TableId::LatestMetrics, &LATEST);
+    let mut last = (0, 0);
     while let Some(batch) = params.next().await? {
-        each_text(&index.numbers_of(text(&batch, "run_id")?), &batch, &mut index.params)?;
+        each_text(&index.numbers_of(&batch, &mut last.0)?, &batch, &mut index.params, &mut last.1)?;
     }
     while let Some(batch) = tags.next().await? {
-        each_text(&index.numbers_of(text(&batch, "run_id")?), &batch, &mut index.tags)?;
+        each_text(&index.numbers_of(&batch, &mut last.0)?, &batch, &mut index.tags, &mut last.1)?;
     }
     while let Some(batch) = latest.next().await? {
-        each_metric(&index.numbers_of(text(&batch, "run_id")?), &batch, &mut index.metrics)?;
+        each_metric(&index.numbers_of(&batch, &mut last.0)?, &batch, &mut index.metrics, &mut last.1)?;
     }
     each_row(view, |input: &RunInput| {
         if let Some(run) = index.number(input.run_id.as_str()) {
@@ -120,19 +122,20 @@ impl Decoding {
 
 impl Index {
     /// Numbers of the runs of some rows, which come in run order. Rows of runs the index does not know have none.
-    fn numbers_of(&self, run_ids: &StringArray) -> Numbers {
+    fn numbers_of(&self, batch: &RecordBatch, last: &mut u32) -> Result<Numbers> {
+        let run_ids = text(batch, "run_id")?;
         let mut numbers = Vec::with_capacity(run_ids.len());
         let mut current: Option<(&str, Option<u32>)> = None;
         for row in 0..run_ids.len() {
             let run_id = run_ids.value(row);
             let number = match current {
                 Some((known, number)) if known == run_id => number,
-                _ => self.number(run_id),
+                _ => self.next_number(run_id, last),
             };
             current = Some((run_id, number));
             numbers.push(number);
         }
-        Numbers { numbers, runs: self.len() }
+        Ok(Numbers { numbers, runs: self.len() })
     }
 }
 
@@ -149,16 +152,26 @@ impl Numbers {
     }
 }
 
-fn each_text(numbers: &Numbers, batch: &RecordBatch, columns: &mut Columns<TextColumn>) -> Result<()> {
+fn each_text(
+    numbers: &Numbers,
+    batch: &RecordBatch,
+    columns: &mut Columns<TextColumn>,
+    last_key: &mut usize,
+) -> Result<()> {
     let (keys, values) = (text(batch, "key")?, text(batch, "value")?);
     for (row, run) in numbers.rows() {
         let value = if values.is_null(row) { "" } else { values.value(row) };
-        columns.of(keys.value(row)).set(run, value, numbers.runs);
+        columns.of_next(keys.value(row), last_key).set(run, value, numbers.runs);
     }
     Ok(())
 }
 
-fn each_metric(numbers: &Numbers, batch: &RecordBatch, columns: &mut Columns<MetricColumn>) -> Result<()> {
+fn each_metric(
+    numbers: &Numbers,
+    batch: &RecordBatch,
+    columns: &mut Columns<MetricColumn>,
+    last_key: &mut usize,
+) -> Result<()> {
     let keys = text(batch, "key")?;
     let steps = column::<Int64Type>(batch, "step")?;
     let timestamps = column::<TimestampMicrosecondType>(batch, "timestamp")?;
@@ -182,7 +195,7 @@ fn each_metric(numbers: &Numbers, batch: &RecordBatch, columns: &mut Columns<Met
             sum: sums.value(row),
             count: u64::try_from(counts.value(row)).unwrap_or(0),
         };
-        columns.of(keys.value(row)).set_flushed(run, &aggregate, numbers.runs);
+        columns.of_next(keys.value(row), last_key).load(run, &aggregate, numbers.runs);
     }
     Ok(())
 }

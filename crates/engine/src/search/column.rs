@@ -8,58 +8,129 @@ use crate::latest;
 /// A sparse column turns dense when it holds a value for at least one run in this many.
 const DENSE_FROM: usize = 4;
 
-/// Values of some runs. Few: a map; many: an array.
+/// Values of some runs.
 #[derive(Debug, Clone)]
 pub(crate) enum Slots<T> {
-    Sparse(FxHashMap<u32, T>),
-    Dense(Vec<Option<T>>),
+    /// Few, set in the order of the runs so far: how a column begins when the index is built.
+    Ascending(Vec<(u32, T)>),
+    /// Few, set in any order.
+    Scattered(FxHashMap<u32, T>),
+    /// Many.
+    Dense(Dense<T>),
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self::Sparse(FxHashMap::default())
+        Self::Ascending(Vec::new())
     }
 }
 
-impl<T: Copy> Slots<T> {
+impl<T: Copy + Default> Slots<T> {
     pub(crate) fn get(&self, run: u32) -> Option<T> {
         match self {
-            Self::Sparse(map) => map.get(&run).copied(),
-            Self::Dense(values) => values.get(run as usize).copied().flatten(),
+            Self::Ascending(values) => values.binary_search_by_key(&run, |(run, _)| *run).ok().map(|at| values[at].1),
+            Self::Scattered(values) => values.get(&run).copied(),
+            Self::Dense(values) => values.get(run),
         }
     }
 
     /// Sets a value; `runs` is how many runs the index has.
     pub(crate) fn set(&mut self, run: u32, value: T, runs: usize) {
-        if let Self::Sparse(map) = self {
-            map.insert(run, value);
-            if map.len() >= 16 && map.len() * DENSE_FROM >= runs {
-                let mut values = vec![None; runs];
-                for (run, value) in map.drain() {
-                    values[run as usize] = Some(value);
+        let held = match self {
+            Self::Dense(values) => return values.set(run, value),
+            Self::Ascending(values) => match values.last() {
+                Some((last, _)) if *last >= run => match values.binary_search_by_key(&run, |(run, _)| *run) {
+                    Ok(at) => {
+                        values[at].1 = value;
+                        return;
+                    }
+                    Err(_) => {
+                        let scattered = values.drain(..).chain(std::iter::once((run, value))).collect();
+                        *self = Self::Scattered(scattered);
+                        self.sparse_len()
+                    }
+                },
+                _ => {
+                    values.push((run, value));
+                    values.len()
                 }
-                *self = Self::Dense(values);
+            },
+            Self::Scattered(values) => {
+                values.insert(run, value);
+                values.len()
             }
-        } else if let Self::Dense(values) = self {
-            if values.len() <= run as usize {
-                values.resize(run as usize + 1, None);
+        };
+        if held >= 16 && held * DENSE_FROM >= runs {
+            let mut dense = Dense::with_room(runs);
+            match self {
+                Self::Ascending(values) => values.drain(..).for_each(|(run, value)| dense.set(run, value)),
+                Self::Scattered(values) => values.drain().for_each(|(run, value)| dense.set(run, value)),
+                Self::Dense(_) => {}
             }
-            values[run as usize] = Some(value);
+            *self = Self::Dense(dense);
         }
     }
 
     pub(crate) fn unset(&mut self, run: u32) {
         match self {
-            Self::Sparse(map) => {
-                map.remove(&run);
-            }
-            Self::Dense(values) => {
-                if let Some(value) = values.get_mut(run as usize) {
-                    *value = None;
+            Self::Ascending(values) => {
+                if let Ok(at) = values.binary_search_by_key(&run, |(run, _)| *run) {
+                    values.remove(at);
                 }
             }
+            Self::Scattered(values) => {
+                values.remove(&run);
+            }
+            Self::Dense(values) => values.unset(run),
         }
     }
+
+    fn sparse_len(&self) -> usize {
+        match self {
+            Self::Ascending(values) => values.len(),
+            Self::Scattered(values) => values.len(),
+            Self::Dense(_) => 0,
+        }
+    }
+}
+
+/// A value for most runs: an array, and a bit for each run that tells whether its value counts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dense<T> {
+    present: Vec<u64>,
+    values: Vec<T>,
+}
+
+impl<T: Copy + Default> Dense<T> {
+    fn with_room(runs: usize) -> Self {
+        Self { present: Vec::with_capacity(runs.div_ceil(64)), values: Vec::with_capacity(runs) }
+    }
+
+    fn get(&self, run: u32) -> Option<T> {
+        let (word, bit) = place(run);
+        (self.present.get(word)? >> bit & 1 == 1).then(|| self.values[run as usize])
+    }
+
+    fn set(&mut self, run: u32, value: T) {
+        let (word, bit) = place(run);
+        if self.values.len() <= run as usize {
+            self.values.resize(run as usize + 1, T::default());
+            self.present.resize(word + 1, 0);
+        }
+        self.present[word] |= 1 << bit;
+        self.values[run as usize] = value;
+    }
+
+    fn unset(&mut self, run: u32) {
+        let (word, bit) = place(run);
+        if let Some(word) = self.present.get_mut(word) {
+            *word &= !(1 << bit);
+        }
+    }
+}
+
+fn place(run: u32) -> (usize, u32) {
+    (run as usize / 64, run % 64)
 }
 
 /// Texts, each distinct one stored once.
@@ -102,16 +173,15 @@ impl TextColumn {
     }
 }
 
-/// The latest point of a metric.
-#[derive(Debug, Clone, Copy)]
-struct Last {
-    value: f64,
+/// Where the latest point of a metric lies.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
     step: i64,
     timestamp: i64,
 }
 
 /// What a metric with more than one point adds to its latest one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Extent {
     min: f64,
     max: f64,
@@ -130,25 +200,34 @@ struct Flushed {
     last_timestamp: i64,
 }
 
+impl Flushed {
+    fn of(aggregate: &MetricAggregate) -> Self {
+        Self {
+            sum: aggregate.sum,
+            count: aggregate.count,
+            last_step: aggregate.last.step,
+            last_timestamp: aggregate.last.timestamp.micros(),
+        }
+    }
+}
+
 /// A metric: its latest point, and min, max, sum and count. A run without an extent has a single point, and that one is
-/// in a file: the common case of a final score costs three words.
+/// in a file: the common case of a final score costs three words. Values stand alone, as filters and orders read them.
 #[derive(Debug, Default)]
 pub(crate) struct MetricColumn {
-    last: Slots<Last>,
+    value: Slots<f64>,
+    place: Slots<Place>,
     extent: Slots<Extent>,
 }
 
 impl MetricColumn {
     pub(crate) fn value(&self, run: u32) -> Option<f64> {
-        self.last.get(run).map(|last| last.value)
+        self.value.get(run)
     }
 
     pub(crate) fn point(&self, run: u32) -> Option<Point> {
-        self.last.get(run).map(|last| Point {
-            step: last.step,
-            timestamp: Timestamp::from_micros(last.timestamp),
-            value: last.value,
-        })
+        let (value, place) = (self.value.get(run)?, self.place.get(run)?);
+        Some(Point { step: place.step, timestamp: Timestamp::from_micros(place.timestamp), value })
     }
 
     /// Smallest value; NaN where every value is NaN.
@@ -193,11 +272,9 @@ impl MetricColumn {
 
     /// Sets the metric of a run to what its points add up to; what files hold of it stays as it was.
     pub(crate) fn set(&mut self, run: u32, aggregate: &MetricAggregate, runs: usize) {
-        let flushed = match (self.extent.get(run), self.last.get(run)) {
+        let flushed = match (self.extent.get(run), self.point(run)) {
             (Some(extent), _) => extent.flushed,
-            (None, Some(last)) => {
-                Flushed { sum: last.value, count: 1, last_step: last.step, last_timestamp: last.timestamp }
-            }
+            (None, Some(last)) => Flushed::of(&MetricAggregate::of(last)),
             (None, None) => Flushed::default(),
         };
         self.put(run, aggregate, flushed, runs);
@@ -205,12 +282,7 @@ impl MetricColumn {
 
     /// Sets what files hold of the metric; where they hold all of it, that is the metric.
     pub(crate) fn set_flushed(&mut self, run: u32, aggregate: &MetricAggregate, runs: usize) {
-        let flushed = Flushed {
-            sum: aggregate.sum,
-            count: aggregate.count,
-            last_step: aggregate.last.step,
-            last_timestamp: aggregate.last.timestamp.micros(),
-        };
+        let flushed = Flushed::of(aggregate);
         match (self.extent.get(run), self.point(run)) {
             (Some(extent), Some(_)) if extent.count > aggregate.count => {
                 self.extent.set(run, Extent { flushed, ..extent }, runs);
@@ -219,13 +291,15 @@ impl MetricColumn {
         }
     }
 
+    /// Sets a metric the column does not have yet, and of which files hold all.
+    pub(crate) fn load(&mut self, run: u32, aggregate: &MetricAggregate, runs: usize) {
+        self.put(run, aggregate, Flushed::of(aggregate), runs);
+    }
+
     fn put(&mut self, run: u32, aggregate: &MetricAggregate, flushed: Flushed, runs: usize) {
-        let last = Last {
-            value: aggregate.last.value,
-            step: aggregate.last.step,
-            timestamp: aggregate.last.timestamp.micros(),
-        };
-        self.last.set(run, last, runs);
+        let place = Place { step: aggregate.last.step, timestamp: aggregate.last.timestamp.micros() };
+        self.value.set(run, aggregate.last.value, runs);
+        self.place.set(run, place, runs);
         if aggregate.count == 1 && flushed.count == 1 {
             self.extent.unset(run);
             return;

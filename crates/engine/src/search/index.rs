@@ -70,24 +70,46 @@ pub(crate) struct Doubt {
     pub(crate) merged: Merged,
 }
 
-/// Columns by key.
+/// Columns by key, in the order they were met.
 #[derive(Debug, Default)]
-pub(super) struct Columns<C>(FxHashMap<Box<str>, C>);
+pub(super) struct Columns<C> {
+    columns: Vec<(Box<str>, C)>,
+    position_of: FxHashMap<Box<str>, usize>,
+}
 
 impl<C: Default> Columns<C> {
     pub(super) fn get(&self, key: &str) -> Option<&C> {
-        self.0.get(key)
+        self.position_of.get(key).map(|at| &self.columns[*at].1)
     }
 
     pub(super) fn of(&mut self, key: &str) -> &mut C {
-        if !self.0.contains_key(key) {
-            self.0.insert(key.into(), C::default());
+        let at = self.position(key);
+        &mut self.columns[at].1
+    }
+
+    /// As [`Self::of`], for keys that come in about the same order again and again; `last` is where the one before was.
+    pub(super) fn of_next(&mut self, key: &str, last: &mut usize) -> &mut C {
+        let next = *last + 1;
+        let at = match self.columns.get(next) {
+            Some((name, _)) if **name == *key => next,
+            _ => self.position(key),
+        };
+        *last = at;
+        &mut self.columns[at].1
+    }
+
+    fn position(&mut self, key: &str) -> usize {
+        if let Some(at) = self.position_of.get(key) {
+            return *at;
         }
-        self.0.get_mut(key).expect("was just inserted")
+        let at = self.columns.len();
+        self.columns.push((key.into(), C::default()));
+        self.position_of.insert(key.into(), at);
+        at
     }
 
     fn sorted(&self) -> Vec<(&str, &C)> {
-        let mut columns: Vec<_> = self.0.iter().map(|(key, column)| (key.as_ref(), column)).collect();
+        let mut columns: Vec<_> = self.columns.iter().map(|(key, column)| (key.as_ref(), column)).collect();
         columns.sort_unstable_by_key(|(key, _)| *key);
         columns
     }
@@ -111,6 +133,23 @@ impl Index {
     /// Number of runs.
     pub(crate) fn len(&self) -> usize {
         self.runs.len()
+    }
+
+    /// Makes room for that many runs.
+    pub(super) fn reserve(&mut self, runs: usize) {
+        self.runs.reserve(runs);
+        self.number_of.reserve(runs);
+    }
+
+    /// As [`Self::number`], for runs that come in about the order they are numbered in; `last` is the one before.
+    pub(super) fn next_number(&self, run_id: &str, last: &mut u32) -> Option<u32> {
+        let next = *last + 1;
+        let number = match self.runs.get(next as usize) {
+            Some(run) if run.run_id.as_str() == run_id => next,
+            _ => self.number(run_id)?,
+        };
+        *last = number;
+        Some(number)
     }
 
     pub(super) fn run(&self, number: u32) -> &RunRow {

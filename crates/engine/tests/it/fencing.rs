@@ -150,3 +150,21 @@ fn a_lake_in_use_is_refused(kind: Kind) {
         open(&place.store, Access::Write).await.close().await.expect("closes");
     });
 }
+
+#[test]
+fn an_idle_owner_learns_that_it_was_taken_over() {
+    place::run(async {
+        // On an object store the owner looks at each heartbeat only: too slow for a test.
+        let place = Kind::Local.place().await;
+        let old = open(&place.store, Access::Write).await;
+        write_steps(&old, 0, 0, 3).await;
+        let _new = open(&place.store, Access::TakeOver).await;
+        for _ in 0..500 {
+            if old.status().failure.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(old.status().failure.is_some(), "it goes on as if the lake were its own");
+    });
+}

@@ -13,3 +13,4 @@ mod ledger;
 mod model;
 mod place;
 mod requests;
+mod upkeep;

@@ -36,7 +36,7 @@ impl Want {
 }
 
 /// Part of a file.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Selected {
     pub(super) row_groups: Vec<usize>,
     /// Rows of those row groups, one after the other.
@@ -57,6 +57,14 @@ impl Selected {
 
     pub(super) fn rows(&self) -> RowSelection {
         RowSelection::from(self.selectors.clone())
+    }
+
+    /// Of these rows those with the given numbers, which ascend.
+    pub(super) fn only(&self, numbers: &[usize]) -> Self {
+        let rows = self.rows();
+        let ranges = numbers.iter().map(|number| *number..*number + 1);
+        let picked = RowSelection::from_consecutive_ranges(ranges, rows.row_count());
+        Self { row_groups: self.row_groups.clone(), selectors: rows.and_then(&picked).into() }
     }
 }
 
@@ -116,6 +124,25 @@ pub(super) fn time_spans(footer: &ParquetMetaData, table: TableId, wanted: &Want
         }
     }
     spans
+}
+
+/// Smallest and greatest step in the pages that hold nothing but the series; `None` where the file does not say.
+pub(super) fn steps_of_pure(footer: &ParquetMetaData, table: TableId, wanted: &Want) -> Option<(i64, i64)> {
+    let search = Search::new(footer, table, wanted);
+    let step = leaf(footer, "step")?;
+    let mut steps: Option<(i64, i64)> = None;
+    for group in search.groups() {
+        let pure = search.candidates(group).intersection(&search.pure(group));
+        let Some(ColumnIndexMetaData::INT64(index)) = search.index(group, step) else { return None };
+        for (page, rows) in search.page_rows(group, step).enumerate() {
+            let within = RowSelection::from_consecutive_ranges(std::iter::once(rows), search.rows_in(group));
+            if pure.intersection(&within).selects_any() {
+                let (min, max) = (*index.min_value(page)?, *index.max_value(page)?);
+                steps = Some(steps.map_or((min, max), |(first, last)| (first.min(min), last.max(max))));
+            }
+        }
+    }
+    steps
 }
 
 fn inverse(rows: &RowSelection) -> RowSelection {

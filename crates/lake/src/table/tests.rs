@@ -2,7 +2,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
 use arrow_array::{DictionaryArray, RecordBatch};
 use futures::TryStreamExt as _;
-use runlake_types::{KeyBuilder, Point, Row as _, RunId, rows::Param};
+use runlake_types::{KeyBuilder, Point, Row as _, RunId, Timestamp, rows::Param};
 
 use super::*;
 use crate::testing::{delete, facts, local, mark, memory, next, open, param, point, put, series};
@@ -251,4 +251,55 @@ fn all_of_it_can_be_used_from_any_task() {
     sent(|table| async move { table.compact(&crate::CompactPolicy::default()).await });
     sent(|table| table.vacuum(std::time::Duration::ZERO));
     sent(Table::refresh);
+}
+
+/// A table with a long series between two others, in two files that follow one another, and then one that overlaps.
+async fn long_series() -> Table {
+    let table = open(&memory().await, TableId::Metrics).await;
+    for (at, steps) in [0..70_000, 70_000..150_000].into_iter().enumerate() {
+        let at = at as u64;
+        let batches = vec![series("r", "before", 0..5000), series("r", "loss", steps), series("s", "after", 0..5000)];
+        table.append(batches, mark(at, at + 1)).await.unwrap();
+    }
+    table
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbered_points_are_those_of_the_whole_series() {
+    let table = long_series().await;
+    let all = points(&table, "r", "loss").await;
+    assert_eq!(all.len(), 150_000);
+    let newer: Vec<Point> = (150_000..150_100).map(|step| point(step, 0.5)).collect();
+    let expected = [all.clone(), newer.clone()].concat();
+    let run = RunId::from_stored("r");
+    let numbered = table.snapshot().numbered(&run, "loss", newer).await.unwrap().expect("nothing overlaps");
+    assert_eq!((numbered.len(), numbered.steps()), (150_100, Some((0, 150_099))));
+    for stride in [1, 7, 997, 40_000] {
+        let numbers: Vec<usize> = (0..numbered.len()).step_by(stride).collect();
+        let wanted: Vec<Point> = numbers.iter().map(|number| expected[*number]).collect();
+        assert_eq!(numbered.points_at(&numbers).await.unwrap(), wanted, "every {stride}th");
+    }
+    // What overlaps cannot be numbered unread: a point may be in both.
+    assert!(table.snapshot().numbered(&run, "loss", vec![point(149_999, 0.5)]).await.unwrap().is_none());
+    table.append(vec![series("r", "loss", 69_000..71_000)], mark(2, 3)).await.unwrap();
+    assert!(table.snapshot().numbered(&run, "loss", Vec::new()).await.unwrap().is_none());
+    let none = table.snapshot().numbered(&run, "none", Vec::new()).await.unwrap().expect("nothing overlaps");
+    assert!(none.is_empty() && none.steps().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn points_since_a_time_are_complete_up_to_the_time_told() {
+    let table = long_series().await;
+    table.append(vec![series("r", "loss", 60_000..90_000)], mark(2, 3)).await.unwrap();
+    let all = points(&table, "r", "loss").await;
+    let run = RunId::from_stored("r");
+    for (since, count) in [(0, 1), (0, 25_000), (69_990, 25_000), (100_000, 7), (149_990, 25_000), (500_000, 3)] {
+        let since = all.get(since).map_or(Timestamp::from_micros(i64::MAX), |point| point.timestamp);
+        let (found, until) = table.snapshot().points_since(&run, "loss", since, count).await.unwrap();
+        let within = |point: &&Point| point.timestamp >= since && until.is_none_or(|until| point.timestamp <= until);
+        let found: Vec<&Point> = found.iter().filter(within).collect();
+        let wanted: Vec<&Point> = all.iter().filter(within).collect();
+        assert_eq!(found, wanted, "{count} points since {since:?}");
+        assert!(until.is_none() || found.len() < all.len(), "everything was read for {count} points");
+    }
 }
