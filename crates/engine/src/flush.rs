@@ -82,8 +82,9 @@ pub(crate) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
         if since.elapsed() < inner.settings.flush_interval && !inner.flush_is_due() {
             continue;
         }
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
         }
         match flush_one(&inner).await {
             Ok(_) => {
@@ -166,8 +167,9 @@ async fn flush_generation(inner: &Inner, generation: &Arc<MemTable>) -> Result<F
     metrics?;
     let rows = state.into_iter().sum::<Result<usize>>()?;
     let changes = rows + latest.as_ref().map_or(0, Vec::len);
-    let snapshots = Snapshots::new(TableId::ALL.iter().map(|table| (*table, inner.table(*table).snapshot())));
-    inner.search.publish(inner, latest.as_deref(), || inner.state.publish(generation, snapshots)).await?;
+    // The snapshots of that moment, not of one before the wait: a compaction may have finished meanwhile.
+    let publish = || inner.state.publish(generation, newest_snapshots(inner));
+    inner.search.publish(inner, latest.as_deref(), publish).await?;
     if let Some(writer) = inner.writer() {
         writer.delete_through(generation.through());
     }
@@ -176,6 +178,10 @@ async fn flush_generation(inner: &Inner, generation: &Arc<MemTable>) -> Result<F
     let points = generation.metrics().len();
     tracing::info!(seq = %generation.through(), points, changes, took = ?started.elapsed(), "flushed");
     Ok(FlushSummary { flushed: generation.through(), generations: 1, points, changes })
+}
+
+fn newest_snapshots(inner: &Inner) -> Snapshots {
+    Snapshots::new(TableId::ALL.iter().map(|table| (*table, inner.table(*table).snapshot())))
 }
 
 async fn append_metrics(table: &Table, generation: &Arc<MemTable>) -> Result<()> {
@@ -207,8 +213,7 @@ async fn flush_latest(inner: &Inner, generation: &Arc<MemTable>) -> Result<Optio
     if table.snapshot().watermark() >= generation.through() {
         return Ok(None);
     }
-    let snapshots = Snapshots::new(TableId::ALL.iter().map(|table| (*table, inner.table(*table).snapshot())));
-    let view = View::new(MemTable::clone(generation), Vec::new(), Arc::new(snapshots));
+    let view = View::new(MemTable::clone(generation), Vec::new(), Arc::new(newest_snapshots(inner)));
     let mut runs: Vec<RunId> = generation.metrics().series().map(|(id, _)| id.run_id.clone()).collect();
     runs.dedup();
     let mut rows = Vec::new();

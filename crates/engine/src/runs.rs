@@ -100,10 +100,17 @@ impl DerefMut for RunGuard<'_> {
     }
 }
 
+#[derive(Debug, Default)]
+struct Shard {
+    entries: FxHashMap<RunId, Arc<RunEntry>>,
+    /// How many times entries were dropped: one that was loaded meanwhile may be older than what was dropped.
+    evictions: u64,
+}
+
 /// The states of the runs that are being written.
 #[derive(Debug)]
 pub struct RunStates {
-    shards: Vec<Mutex<FxHashMap<RunId, Arc<RunEntry>>>>,
+    shards: Vec<Mutex<Shard>>,
     inner: Weak<Inner>,
 }
 
@@ -114,25 +121,36 @@ impl RunStates {
 
     /// The entry of a run, loaded if need be; `None` when there is no such run.
     pub async fn get(&self, run_id: &RunId) -> Result<Option<Arc<RunEntry>>> {
-        if let Some(entry) = self.shard(run_id).lock().get(run_id) {
-            return Ok(Some(Arc::clone(entry)));
+        loop {
+            let evictions = {
+                let shard = self.shard(run_id).lock();
+                if let Some(entry) = shard.entries.get(run_id) {
+                    return Ok(Some(Arc::clone(entry)));
+                }
+                shard.evictions
+            };
+            let inner = self.inner.upgrade().ok_or_else(|| Error::Stopped("it was closed".into()))?;
+            let Some(state) = load(&inner.state.view(), run_id).await? else {
+                return Ok(None);
+            };
+            let mut shard = self.shard(run_id).lock();
+            // Somebody else may have loaded it meanwhile, and written to it: theirs stays. If theirs was dropped again,
+            // what was loaded here may lack what they wrote.
+            if shard.entries.contains_key(run_id) || shard.evictions == evictions {
+                return Ok(Some(self.enter(&mut shard, state)));
+            }
         }
-        let inner = self.inner.upgrade().ok_or_else(|| Error::Stopped("it was closed".into()))?;
-        let Some(state) = load(&inner.state.view(), run_id).await? else {
-            return Ok(None);
-        };
-        // Somebody else may have loaded it meanwhile, and written to it: theirs stays.
-        Ok(Some(self.enter(state)))
     }
 
     /// Enters a run that was just made. An entry that is there already stays.
     pub fn insert(&self, state: RunState) -> Arc<RunEntry> {
-        self.enter(state)
+        let mut shard = self.shard(&state.run.run_id).lock();
+        self.enter(&mut shard, state)
     }
 
     /// Number of entries.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
+        self.shards.iter().map(|shard| shard.lock().entries.len()).sum()
     }
 
     /// Whether there is no entry.
@@ -140,13 +158,11 @@ impl RunStates {
         self.len() == 0
     }
 
-    fn enter(&self, state: RunState) -> Arc<RunEntry> {
-        let run_id = state.run.run_id.clone();
-        let mut shard = self.shard(&run_id).lock();
-        if shard.len() >= SHARD_ENTRIES {
-            evict(&mut shard);
+    fn enter(&self, shard: &mut Shard, state: RunState) -> Arc<RunEntry> {
+        if shard.entries.len() >= SHARD_ENTRIES {
+            shard.evict();
         }
-        let entry = shard.entry(run_id).or_insert_with(|| {
+        let entry = shard.entries.entry(state.run.run_id.clone()).or_insert_with(|| {
             Arc::new(RunEntry {
                 state: Mutex::new(Slot { state, submitted: 0 }),
                 used: AtomicBool::new(true),
@@ -156,19 +172,22 @@ impl RunStates {
         Arc::clone(entry)
     }
 
-    fn shard(&self, run_id: &RunId) -> &Mutex<FxHashMap<RunId, Arc<RunEntry>>> {
+    fn shard(&self, run_id: &RunId) -> &Mutex<Shard> {
         use std::hash::BuildHasher as _;
         let hash = rustc_hash::FxBuildHasher.hash_one(run_id);
         &self.shards[usize::try_from(hash >> 56).unwrap_or(0) % SHARDS]
     }
 }
 
-/// Drops entries nobody holds, nobody writes to and nobody used since the last time.
-fn evict(shard: &mut FxHashMap<RunId, Arc<RunEntry>>) {
-    shard.retain(|_, entry| {
-        let recently = entry.used.swap(false, Ordering::Relaxed);
-        recently || Arc::strong_count(entry) > 1 || !entry.is_idle()
-    });
+impl Shard {
+    /// Drops entries nobody holds, nobody writes to and nobody used since the last time.
+    fn evict(&mut self) {
+        self.evictions += 1;
+        self.entries.retain(|_, entry| {
+            let recently = entry.used.swap(false, Ordering::Relaxed);
+            recently || Arc::strong_count(entry) > 1 || !entry.is_idle()
+        });
+    }
 }
 
 async fn load(view: &View, run_id: &RunId) -> Result<Option<RunState>> {

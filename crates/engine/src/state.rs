@@ -37,6 +37,18 @@ impl Snapshots {
         self.0[index] = Some(snapshot);
     }
 
+    /// For each table the later version of these and `others`.
+    fn or_newer(mut self, others: &Self) -> Self {
+        for (snapshot, other) in self.0.iter_mut().zip(&others.0) {
+            if let (Some(mine), Some(other)) = (&snapshot, other)
+                && other.version() > mine.version()
+            {
+                *snapshot = Some(Arc::clone(other));
+            }
+        }
+        self
+    }
+
     pub(crate) fn get(&self, table: TableId) -> &Arc<Snapshot> {
         self.0.get(table as usize).and_then(Option::as_ref).expect("the engine opens every table")
     }
@@ -199,7 +211,8 @@ impl State {
     pub(crate) fn publish(&self, flushed: &Arc<MemTable>, snapshots: Snapshots) {
         let mut parts = self.parts.write();
         parts.frozen.retain(|generation| !Arc::ptr_eq(generation, flushed));
-        parts.snapshots = Arc::new(snapshots);
+        // A compaction may have published its files since these snapshots were taken.
+        parts.snapshots = Arc::new(snapshots.or_newer(&parts.snapshots));
         parts.published = flushed.through();
         drop(parts);
         self.bytes.fetch_sub(flushed.bytes(), Ordering::Relaxed);
@@ -209,7 +222,8 @@ impl State {
     /// flush that wrote those will publish them.
     pub(crate) fn publish_rewrite(&self, table: TableId, snapshot: Arc<Snapshot>) {
         let mut parts = self.parts.write();
-        if snapshot.watermark() <= parts.published {
+        let is_newer = snapshot.version() > parts.snapshots.get(table).version();
+        if is_newer && snapshot.watermark() <= parts.published {
             let mut snapshots = Snapshots::clone(&parts.snapshots);
             snapshots.set(table, snapshot);
             parts.snapshots = Arc::new(snapshots);

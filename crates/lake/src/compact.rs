@@ -154,15 +154,17 @@ fn choose_state(files: &[Arc<DataFile>], target: u64) -> Vec<Arc<DataFile>> {
     for (at, file) in files.iter().enumerate() {
         let mut chosen = vec![Arc::clone(file)];
         let mut range = file.range().clone();
-        let mut bytes = file.size();
+        let mut bytes = file.weight();
         let mut tangled = !file.is_sorted();
         for next in &files[at + 1..] {
             let overlaps = range.overlaps(next.range());
-            if !overlaps && (bytes + next.size() > target || next.size() >= target / 2 || file.size() >= target / 2) {
+            if !overlaps
+                && (bytes + next.weight() > target || next.weight() >= target / 2 || file.weight() >= target / 2)
+            {
                 break;
             }
             tangled |= overlaps;
-            bytes += next.size();
+            bytes += next.weight();
             range = range.joined(next.range());
             chosen.push(Arc::clone(next));
         }

@@ -13,6 +13,11 @@ const TAG_FIRST: &str = "runlake.first";
 const TAG_LAST: &str = "runlake.last";
 /// Tag of an `add` action of facts: the file has the table's sort order.
 const TAG_SORTED: &str = "runlake.sorted";
+/// Tag of an `add` action of state: bytes the rows take in memory.
+const TAG_RAW: &str = "runlake.raw";
+/// Rows may take this many times the target size of a file in memory, however well they compress: a merge holds the rows
+/// of a file, and Arrow counts the text of a batch in 31 bits.
+const RAW_FACTOR: u64 = 8;
 /// Key columns whose smallest and greatest text a file remembers.
 const BOUND_COLUMNS: usize = 2;
 
@@ -22,6 +27,7 @@ pub struct DataFile {
     name: String,
     location: Path,
     size: u64,
+    raw: u64,
     rows: Option<u64>,
     sorted: bool,
     range: KeyRange,
@@ -34,6 +40,8 @@ pub(crate) struct Written {
     /// Name below the table's root.
     pub(crate) name: String,
     pub(crate) size: u64,
+    /// Bytes the rows take in memory.
+    pub(crate) raw: u64,
     pub(crate) rows: u64,
     /// Key columns of the first and the last row.
     pub(crate) first: Vec<Cell>,
@@ -52,6 +60,11 @@ impl DataFile {
     /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// What counts against the target size: bytes on disk, or in memory where the rows compress very well.
+    pub(crate) fn weight(&self) -> u64 {
+        weight(self.size, self.raw)
     }
 
     /// Number of rows, if the log says so: always, for files written by this crate.
@@ -111,6 +124,7 @@ impl DataFile {
             location: below(root, &add.path),
             name: add.path,
             size: u64::try_from(add.size).unwrap_or(0),
+            raw: tag(TAG_RAW).and_then(|raw| raw.parse().ok()).unwrap_or(0),
             rows: stats["numRecords"].as_u64(),
             sorted,
             range,
@@ -132,9 +146,11 @@ impl DataFile {
         let stats = json!({"numRecords": written.rows, "minValues": min, "maxValues": max, "nullCount": nulls});
         let tag = |cells: &[Cell]| Some(cells.iter().map(json_of).collect::<Value>().to_string());
         let tags = match table.kind() {
-            TableKind::State => {
-                HashMap::from([(TAG_FIRST.to_owned(), tag(&written.first)), (TAG_LAST.to_owned(), tag(&written.last))])
-            }
+            TableKind::State => HashMap::from([
+                (TAG_FIRST.to_owned(), tag(&written.first)),
+                (TAG_LAST.to_owned(), tag(&written.last)),
+                (TAG_RAW.to_owned(), Some(written.raw.to_string())),
+            ]),
             TableKind::Facts => HashMap::from([(TAG_SORTED.to_owned(), Some("true".to_owned()))]),
         };
         Add {
@@ -160,6 +176,11 @@ impl DataFile {
             ..Remove::default()
         }
     }
+}
+
+/// See [`DataFile::weight`].
+pub(crate) fn weight(size: u64, raw: u64) -> u64 {
+    size.max(raw / RAW_FACTOR)
 }
 
 /// The keys a file may hold, both ends inclusive; `None` is unbounded.

@@ -22,6 +22,11 @@ use crate::snapshot::Snapshot;
 use crate::write::write_files;
 use crate::{Error, LakeSettings};
 
+/// Rows of a merged batch.
+const MERGED_ROWS: usize = 8192;
+/// Bytes of new rows in it, about.
+const MERGED_BYTES: usize = 16 << 20;
+
 /// A key set or deleted.
 pub(crate) type Change = (Key, Option<Arc<Record>>);
 
@@ -38,13 +43,10 @@ pub(crate) async fn rewrite(
         let old = read_all(base, &group.files).await?;
         let changed: Vec<Change> = group.changes.iter().map(|at| changes[*at].clone()).collect();
         let table = base.table();
-        let merged =
-            tokio::task::spawn_blocking(move || merged(table, old, &changed)).await.told(table, "merge rows")??;
-        if merged.num_rows() > 0 {
-            let target = even_split(&group.files, merged.num_rows() as u64, settings.state_target_bytes);
-            let settings = LakeSettings { state_target_bytes: target, ..settings.clone() };
-            adds.extend(write_files(base.shared(), &settings, std::iter::once(Ok(merged))).await?);
-        }
+        let merging = Merging { table, old, changes: changed, from: 0, next: 0 };
+        let target = even_split(&group.files, merging.rows() as u64, settings.state_target_bytes);
+        let settings = LakeSettings { state_target_bytes: target, ..settings.clone() };
+        adds.extend(write_files(base.shared(), &settings, merging).await?);
         removes.extend(group.files);
     }
     Ok((adds, removes))
@@ -54,7 +56,7 @@ pub(crate) async fn rewrite(
 /// then it becomes files of equal size, so that one that keeps growing does not leave a crumb behind each time.
 fn even_split(files: &[Arc<DataFile>], rows: u64, target: u64) -> u64 {
     let old_rows: u64 = files.iter().filter_map(|file| file.rows()).sum();
-    let old_bytes: u64 = files.iter().map(|file| file.size()).sum();
+    let old_bytes: u64 = files.iter().map(|file| file.weight()).sum();
     if old_rows == 0 {
         return target;
     }
@@ -78,7 +80,8 @@ fn deal(base: &Snapshot, target_bytes: u64, changes: &[Change]) -> Vec<Group> {
     let clusters = clusters(base.files());
     // Groups at even places are new files between clusters, those at odd places the clusters themselves.
     let mut groups: Vec<Group> = (0..=2 * clusters.len()).map(|_| Group::default()).collect();
-    let has_room = |cluster: usize| clusters[cluster].files.iter().map(|file| file.size()).sum::<u64>() < target_bytes;
+    let has_room =
+        |cluster: usize| clusters[cluster].files.iter().map(|file| file.weight()).sum::<u64>() < target_bytes;
     for (at, (key, row)) in changes.iter().enumerate() {
         let next = clusters.partition_point(|cluster| cluster.range.is_before(key));
         let is_inside = clusters.get(next).is_some_and(|cluster| !cluster.range.is_after(key));
@@ -140,27 +143,73 @@ fn sorted(table: TableId, rows: &RecordBatch) -> Result<RecordBatch, Error> {
     take_record_batch(rows, &order).told(table, "sort rows")
 }
 
-/// `old` (in key order) with `changes` applied.
-#[allow(clippy::needless_pass_by_value, reason = "moves to the blocking thread with its batch")]
-fn merged(table: TableId, old: RecordBatch, changes: &[Change]) -> Result<RecordBatch, Error> {
-    let new = batch_from_records(table, changes.iter().filter_map(|(_, row)| row.as_deref()))?;
-    let keys = RowKeys::of(table, &old);
-    let mut rows = Vec::with_capacity(old.num_rows() + new.num_rows());
-    let (mut from, mut put) = (0, 0);
-    for (key, row) in changes {
-        let until = keys.first_not_before(from, key);
-        rows.extend((from..until).map(|row| (0, row)));
-        from = until + usize::from(until < old.num_rows() && keys.at(until) == *key);
-        if row.is_some() {
-            rows.push((1, put));
-            put += 1;
+/// `old` (in key order) with `changes` applied, in batches that are made as they are written.
+#[derive(Debug)]
+struct Merging {
+    table: TableId,
+    old: RecordBatch,
+    changes: Vec<Change>,
+    /// The next row of `old`.
+    from: usize,
+    /// The next of the changes.
+    next: usize,
+}
+
+impl Merging {
+    /// How many rows there will be.
+    fn rows(&self) -> usize {
+        let keys = RowKeys::of(self.table, &self.old);
+        let mut rows = self.old.num_rows();
+        let mut from = 0;
+        for (key, row) in &self.changes {
+            from = keys.first_not_before(from, key);
+            let replaced = from < self.old.num_rows() && keys.at(from) == *key;
+            rows = rows + usize::from(row.is_some()) - usize::from(replaced);
         }
+        rows
     }
-    rows.extend((from..old.num_rows()).map(|row| (0, row)));
-    if rows.is_empty() {
-        return Ok(RecordBatch::new_empty(table.schema()));
+
+    fn batch(&mut self) -> Result<RecordBatch, Error> {
+        let keys = RowKeys::of(self.table, &self.old);
+        let end = self.old.num_rows();
+        let mut rows = Vec::new();
+        let mut new = Vec::new();
+        let mut new_bytes = 0;
+        while rows.len() < MERGED_ROWS && new_bytes < MERGED_BYTES {
+            let change = self.changes.get(self.next);
+            let until = change.map_or(end, |(key, _)| keys.first_not_before(self.from, key));
+            let reached = until.min(self.from + MERGED_ROWS - rows.len());
+            rows.extend((self.from..reached).map(|row| (0, row)));
+            self.from = reached;
+            if reached < until {
+                break;
+            }
+            let Some((key, row)) = change else { break };
+            self.from += usize::from(until < end && keys.at(until) == *key);
+            self.next += 1;
+            if let Some(record) = row {
+                rows.push((1, new.len()));
+                new_bytes += record.bytes();
+                new.push(record.as_ref());
+            }
+        }
+        let new = batch_from_records(self.table, new)?;
+        interleave_record_batch(&[&self.old, &new], &rows).told(self.table, "merge rows")
     }
-    interleave_record_batch(&[&old, &new], &rows).told(table, "merge rows")
+}
+
+impl Iterator for Merging {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.from < self.old.num_rows() || self.next < self.changes.len() {
+            match self.batch() {
+                Ok(batch) if batch.num_rows() == 0 => {}
+                other => return Some(other),
+            }
+        }
+        None
+    }
 }
 
 /// The keys of the rows of a batch.

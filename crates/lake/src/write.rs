@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array as _, ArrayRef, RecordBatch};
+use arrow_schema::DataType;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::errors::ParquetError;
@@ -14,7 +15,7 @@ use runlake_types::{Cell, TableId, TableKind, records_from_batch};
 use tokio::sync::mpsc;
 
 use crate::error::Told as _;
-use crate::file::{Written, key_cells, key_columns};
+use crate::file::{Written, key_cells, key_columns, weight};
 use crate::read::FooterCache;
 use crate::snapshot::Files;
 use crate::{Error, LakeSettings};
@@ -31,6 +32,8 @@ const PIECES_IN_FLIGHT: usize = 2;
 /// Rows after which the writer looks whether the file is full.
 const FACTS_STEP_ROWS: usize = 64 << 10;
 const STATE_STEP_ROWS: usize = 4 << 10;
+/// Bytes in memory of such a step of state rows, unless a single row takes more.
+const STATE_STEP_BYTES: u64 = 4 << 20;
 
 /// Writes rows in the table's order to one or more files of about the target size, and makes them durable. Facts are cut
 /// between series where possible, and a point identical to the one before it is left out.
@@ -71,6 +74,8 @@ struct Open {
     name: String,
     writer: ArrowWriter<PieceSink>,
     rows: usize,
+    /// Bytes the rows take in memory.
+    raw: u64,
     first: Vec<Cell>,
     last: RecordBatch,
 }
@@ -83,12 +88,14 @@ impl Encoder {
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         self.check(batch)?;
-        let (step, facts) = match self.files.table.kind() {
-            TableKind::Facts => (FACTS_STEP_ROWS, true),
-            TableKind::State => (STATE_STEP_ROWS, false),
-        };
-        for start in (0..batch.num_rows()).step_by(step) {
-            let mut rows = batch.slice(start, step.min(batch.num_rows() - start));
+        let facts = self.files.table.kind() == TableKind::Facts;
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let mut rows = match self.files.table.kind() {
+                TableKind::Facts => batch.slice(start, FACTS_STEP_ROWS.min(batch.num_rows() - start)),
+                TableKind::State => state_step(batch, start),
+            };
+            start += rows.num_rows();
             if facts {
                 rows = series::without_repeats(rows, self.last.as_ref()).told(self.files.table, "compare points")?;
                 if rows.num_rows() == 0 {
@@ -113,6 +120,7 @@ impl Encoder {
         let open = self.open.as_ref()?;
         let target = self.settings.target_bytes(table.kind());
         let size = u64::try_from(open.writer.bytes_written() + open.writer.in_progress_size()).unwrap_or(u64::MAX);
+        let size = weight(size, open.raw);
         if size < target {
             return None;
         }
@@ -132,6 +140,7 @@ impl Encoder {
         };
         open.writer.write(rows).map_err(|source| self.failed(&open.name, source))?;
         open.rows += rows.num_rows();
+        open.raw += raw_bytes(rows);
         open.last = rows.slice(rows.num_rows() - 1, 1);
         self.open = Some(open);
         Ok(())
@@ -145,7 +154,7 @@ impl Encoder {
         let writer = ArrowWriter::try_new_with_options(sink, self.files.table.schema(), options)
             .map_err(|source| self.failed(&name, source))?;
         let first = self.key_of(&rows.slice(0, 1))?;
-        Ok(Open { name, writer, rows: 0, first, last: rows.slice(0, 1) })
+        Ok(Open { name, writer, rows: 0, raw: 0, first, last: rows.slice(0, 1) })
     }
 
     fn close(&mut self) -> Result<(), Error> {
@@ -156,6 +165,7 @@ impl Encoder {
         let location = sink.location().clone();
         self.written.push(Written {
             size,
+            raw: open.raw,
             rows: open.rows as u64,
             last: self.key_of(&open.last)?,
             first: open.first,
@@ -197,6 +207,24 @@ impl Encoder {
         let file = self.files.root.clone().join(name).to_string();
         Error::Parquet { table: self.files.table, action: "write", file, source: Arc::new(source) }
     }
+}
+
+/// The next rows of `batch`, few enough to look at the size of the file in between.
+fn state_step(batch: &RecordBatch, start: usize) -> RecordBatch {
+    let mut rows = batch.slice(start, STATE_STEP_ROWS.min(batch.num_rows() - start));
+    while rows.num_rows() > 1 && raw_bytes(&rows) > STATE_STEP_BYTES {
+        rows = rows.slice(0, rows.num_rows() / 2);
+    }
+    rows
+}
+
+/// Bytes the rows take in memory. Facts, whose text repeats from row to row, are not counted.
+fn raw_bytes(rows: &RecordBatch) -> u64 {
+    let of_column = |column: &ArrayRef| match column.data_type() {
+        DataType::Dictionary(..) => 0,
+        _ => column.to_data().get_slice_memory_size().unwrap_or(0),
+    };
+    rows.columns().iter().map(|column| of_column(column) as u64).sum()
 }
 
 /// Smallest and greatest value of the key columns, of all row groups. Long text may be shortened; it stays a bound.

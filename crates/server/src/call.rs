@@ -89,11 +89,14 @@ impl Call {
 
     /// A part of the path that the route names, percent-decoded once.
     pub(crate) fn param(&self, name: &str) -> Result<String> {
-        let raw = self.params.iter().flatten().find_map(|(key, value)| (key == name).then_some(value));
+        let not_text = || ApiError::invalid("Invalid path: it is not UTF-8 once percent-decoded.");
+        // The router takes no parameters out of a path that is not text.
+        let params = self.params.as_ref().ok_or_else(not_text)?;
+        let raw = params.iter().find_map(|(key, value)| (key == name).then_some(value));
         let raw = raw.ok_or_else(|| ApiError::internal(format!("the route has no parameter {name:?}")))?;
         match percent_decode_str(raw).decode_utf8() {
             Ok(text) => Ok(text.into_owned()),
-            Err(_) => Err(ApiError::invalid("Invalid path: it is not UTF-8 once percent-decoded.")),
+            Err(_) => Err(not_text()),
         }
     }
 

@@ -1,8 +1,11 @@
 //! Columns of the index: a value for some of the runs, addressed by the run's number.
 
+use std::sync::Arc;
+
 use runlake_types::{MetricAggregate, Point, Timestamp};
 use rustc_hash::FxHashMap;
 
+use super::MetricField;
 use crate::latest;
 
 /// A sparse column turns dense when it holds a value for at least one run in this many.
@@ -133,12 +136,16 @@ fn place(run: u32) -> (usize, u32) {
     (run as usize / 64, run % 64)
 }
 
-/// Texts, each distinct one stored once.
+/// Texts, each distinct one stored once, and as long as a run has it.
 #[derive(Debug, Default)]
 pub(crate) struct TextColumn {
     codes: Slots<u32>,
-    values: Vec<std::sync::Arc<str>>,
-    code_of: FxHashMap<std::sync::Arc<str>, u32>,
+    values: Vec<Arc<str>>,
+    /// How many runs have each text.
+    uses: Vec<u32>,
+    /// Codes of texts that no run has any more.
+    free: Vec<u32>,
+    code_of: FxHashMap<Arc<str>, u32>,
 }
 
 impl TextColumn {
@@ -146,30 +153,62 @@ impl TextColumn {
         self.codes.get(run).map(|code| &*self.values[code as usize])
     }
 
-    pub(crate) fn code(&self, run: u32) -> Option<u32> {
+    pub(crate) fn code_at(&self, run: u32) -> Option<u32> {
         self.codes.get(run)
     }
 
-    /// Every distinct text, by code.
-    pub(crate) fn values(&self) -> &[std::sync::Arc<str>] {
+    /// Every distinct text, by code. Where no run has that code any more, an empty one.
+    pub(crate) fn values(&self) -> &[Arc<str>] {
         &self.values
     }
 
     pub(crate) fn set(&mut self, run: u32, text: &str, runs: usize) {
-        let code = if let Some(code) = self.code_of.get(text) {
-            *code
-        } else {
-            let text: std::sync::Arc<str> = text.into();
-            let code = u32::try_from(self.values.len()).expect("fewer distinct texts than u32 counts");
-            self.values.push(std::sync::Arc::clone(&text));
-            self.code_of.insert(text, code);
-            code
-        };
+        let before = self.codes.get(run);
+        let code = self.code(text);
+        if before == Some(code) {
+            return;
+        }
+        self.uses[code as usize] += 1;
         self.codes.set(run, code, runs);
+        self.release(before);
     }
 
     pub(crate) fn unset(&mut self, run: u32) {
+        let before = self.codes.get(run);
         self.codes.unset(run);
+        self.release(before);
+    }
+
+    fn code(&mut self, text: &str) -> u32 {
+        if let Some(code) = self.code_of.get(text) {
+            return *code;
+        }
+        let text: Arc<str> = text.into();
+        let code = match self.free.pop() {
+            Some(code) => {
+                self.values[code as usize] = Arc::clone(&text);
+                code
+            }
+            None => {
+                self.values.push(Arc::clone(&text));
+                self.uses.push(0);
+                u32::try_from(self.values.len() - 1).expect("fewer distinct texts than u32 counts")
+            }
+        };
+        self.code_of.insert(text, code);
+        code
+    }
+
+    /// One run less has the text of that code. Tags such as a heartbeat change for as long as a run lasts.
+    fn release(&mut self, code: Option<u32>) {
+        let Some(code) = code else { return };
+        let uses = &mut self.uses[code as usize];
+        *uses -= 1;
+        if *uses == 0 {
+            let gone = std::mem::replace(&mut self.values[code as usize], "".into());
+            self.code_of.remove(&gone);
+            self.free.push(code);
+        }
     }
 }
 
@@ -230,21 +269,31 @@ impl MetricColumn {
         Some(Point { step: place.step, timestamp: Timestamp::from_micros(place.timestamp), value })
     }
 
+    pub(crate) fn field(&self, run: u32, field: MetricField) -> Option<f64> {
+        match field {
+            MetricField::Last => self.value(run),
+            MetricField::Min => self.min(run),
+            MetricField::Max => self.max(run),
+            MetricField::Mean => self.mean(run),
+            MetricField::Count => self.count(run),
+        }
+    }
+
     /// Smallest value; NaN where every value is NaN.
-    pub(crate) fn min(&self, run: u32) -> Option<f64> {
+    fn min(&self, run: u32) -> Option<f64> {
         self.extent.get(run).map(|extent| extent.min).or_else(|| self.value(run))
     }
 
     /// Greatest value; NaN where every value is NaN.
-    pub(crate) fn max(&self, run: u32) -> Option<f64> {
+    fn max(&self, run: u32) -> Option<f64> {
         self.extent.get(run).map(|extent| extent.max).or_else(|| self.value(run))
     }
 
-    pub(crate) fn mean(&self, run: u32) -> Option<f64> {
+    fn mean(&self, run: u32) -> Option<f64> {
         self.extent.get(run).map(|extent| extent.sum / extent.count as f64).or_else(|| self.value(run))
     }
 
-    pub(crate) fn count(&self, run: u32) -> Option<f64> {
+    fn count(&self, run: u32) -> Option<f64> {
         self.extent.get(run).map(|extent| extent.count as f64).or_else(|| self.value(run).map(|_| 1.0))
     }
 
@@ -312,5 +361,43 @@ impl MetricColumn {
             flushed,
         };
         self.extent.set(run, extent, runs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_go_with_the_last_run_that_has_them() {
+        let mut column = TextColumn::default();
+        for beat in 0..1000 {
+            for run in 0..3 {
+                column.set(run, &format!("beat {beat} of {run}"), 3);
+            }
+        }
+        column.set(0, "beat 999 of 1", 3);
+        assert_eq!((column.get(0), column.get(1)), (Some("beat 999 of 1"), Some("beat 999 of 1")));
+        column.unset(1);
+        assert_eq!((column.get(0), column.get(1)), (Some("beat 999 of 1"), None));
+        assert!(column.values().len() <= 4 && column.code_of.len() == 2, "{column:?}");
+    }
+
+    #[test]
+    fn slots_answer_like_a_map_in_whatever_order_they_are_set() {
+        let orders: [Vec<u32>; 3] =
+            [(0..100).collect(), (0..100).rev().collect(), (0..100).map(|n| n * 37 % 101).collect()];
+        for (order, runs) in orders.iter().flat_map(|order| [(order, 101), (order, 10_000)]) {
+            let (mut slots, mut map) = (Slots::default(), std::collections::BTreeMap::new());
+            for (value, run) in order.iter().enumerate() {
+                slots.set(*run, value as u64, runs);
+                map.insert(*run, value as u64);
+                if value % 5 == 0 {
+                    slots.unset(order[value / 2]);
+                    map.remove(&order[value / 2]);
+                }
+            }
+            assert!((0..110).all(|run| slots.get(run) == map.get(&run).copied()), "{order:?} of {runs}");
+        }
     }
 }

@@ -134,17 +134,15 @@ impl<'a> Test<'a> {
             Self::All(parts) => combine(parts.iter().map(|part| part.of(index, run)), false),
             Self::Any(parts) => combine(parts.iter().map(|part| part.of(index, run)), true),
             Self::Not(part) => part.of(index, run).map(|answer| !answer),
-            Self::Metric { column, field, op, value } => {
-                metric(column, *field, run).map(|has| compare(has, *op, *value))
-            }
+            Self::Metric { column, field, op, value } => column.field(run, *field).map(|has| compare(has, *op, *value)),
             Self::Time { attribute, op, value } => time(index, *attribute, run).map(|has| compare(has, *op, *value)),
-            Self::Coded { column, matches } => column.code(run).map(|code| matches[code as usize]),
+            Self::Coded { column, matches } => column.code_at(run).map(|code| matches[code as usize]),
             Self::Attribute { attribute, test } => {
                 Some(with_attribute(index, *attribute, run, |text| test.matches(text)))
             }
             Self::IsNull(present) => Some(match present {
                 None => true,
-                Some(Present::Text(column)) => column.code(run).is_none(),
+                Some(Present::Text(column)) => column.code_at(run).is_none(),
                 Some(Present::Metric(column)) => column.value(run).is_none(),
                 Some(Present::Attribute(attribute)) if attribute.is_number() => time(index, *attribute, run).is_none(),
                 Some(Present::Attribute(_)) => false,
@@ -183,16 +181,6 @@ fn compare(has: f64, op: NumberOp, value: f64) -> bool {
         NumberOp::Le => has <= value,
         NumberOp::Gt => has > value,
         NumberOp::Ge => has >= value,
-    }
-}
-
-fn metric(column: &MetricColumn, field: MetricField, run: u32) -> Option<f64> {
-    match field {
-        MetricField::Last => column.value(run),
-        MetricField::Min => column.min(run),
-        MetricField::Max => column.max(run),
-        MetricField::Mean => column.mean(run),
-        MetricField::Count => column.count(run),
     }
 }
 

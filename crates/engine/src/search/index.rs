@@ -170,14 +170,7 @@ impl Index {
     }
 
     pub(super) fn metric(&self, run: u32, key: &str, field: MetricField) -> Option<f64> {
-        let column = self.metrics.get(key)?;
-        match field {
-            MetricField::Last => column.value(run),
-            MetricField::Min => column.min(run),
-            MetricField::Max => column.max(run),
-            MetricField::Mean => column.mean(run),
-            MetricField::Count => column.count(run),
-        }
+        self.metrics.get(key)?.field(run, field)
     }
 
     /// The texts of a param or tag column.

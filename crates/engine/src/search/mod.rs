@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use runlake_types::rows::{LatestMetric, Run};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use tokio::task::JoinError;
 
 use crate::engine::Inner;
 use crate::{Error, Result, latest};
@@ -78,14 +80,14 @@ pub(crate) struct SearchIndex {
 }
 
 impl SearchIndex {
-    pub(crate) async fn search(&self, inner: &Inner, query: RunQuery) -> Result<RunPage> {
+    pub(crate) async fn search(&self, inner: &Arc<Inner>, query: RunQuery) -> Result<RunPage> {
         let index = self.up_to_date(inner).await?;
         tokio::task::spawn_blocking(move || match index.as_ref() {
             Some(index) => rank::search(index, &query),
             None => RunPage::default(),
         })
         .await
-        .map_err(|error| Error::Internal(format!("the search broke down: {error}")))
+        .map_err(|error| broke_down(&error))
     }
 
     /// Number of runs in the index.
@@ -94,24 +96,33 @@ impl SearchIndex {
     }
 
     /// The index with everything in it that is visible now.
-    async fn up_to_date(&self, inner: &Inner) -> Result<OwnedRwLockReadGuard<Option<Index>>> {
+    async fn up_to_date(&self, inner: &Arc<Inner>) -> Result<OwnedRwLockReadGuard<Option<Index>>> {
         {
             let index = Arc::clone(&self.index).read_owned().await;
             if index.is_some() && !inner.state.has_touched() {
                 return Ok(index);
             }
         }
-        let mut index = Arc::clone(&self.index).write_owned().await;
-        let current = match index.as_mut() {
+        // Off the threads that serve, and to its end though the one who asked may go away: the next one wants it too.
+        let inner = Arc::clone(inner);
+        let refreshing = move || Handle::current().block_on(async { inner.search.refresh(&inner).await });
+        tokio::task::spawn_blocking(refreshing).await.map_err(|error| broke_down(&error))?
+    }
+
+    async fn refresh(&self, inner: &Inner) -> Result<OwnedRwLockReadGuard<Option<Index>>> {
+        let mut guard = Arc::clone(&self.index).write_owned().await;
+        // Out of its place while it changes: an index that was left half-way is not put back.
+        let index = match guard.take() {
             Some(index) => catch_up(inner, index).await?,
-            None => false,
+            None => None,
         };
-        if !current {
-            *index = None;
-            *index = Some(build::build(&inner.state.start_tracking()).await?);
-        }
-        self.runs.store(index.as_ref().map_or(0, Index::len), Ordering::Relaxed);
-        Ok(index.downgrade())
+        let index = match index {
+            Some(index) => index,
+            None => build::build(&inner.state.start_tracking()).await?,
+        };
+        self.runs.store(index.len(), Ordering::Relaxed);
+        *guard = Some(index);
+        Ok(guard.downgrade())
     }
 
     /// Runs `publish` (which swaps memtables for files) at a moment when the index has taken in all that the memtables
@@ -123,18 +134,13 @@ impl SearchIndex {
         publish: impl FnOnce(),
     ) -> Result<()> {
         let mut guard = self.index.write().await;
-        match (guard.as_mut(), flushed) {
-            (Some(index), Some(rows)) => {
-                if catch_up(inner, index).await? {
-                    for row in rows {
-                        index.set_flushed(row);
-                    }
-                } else {
-                    *guard = None;
-                }
+        if let (Some(index), Some(rows)) = (guard.take(), flushed)
+            && let Some(mut index) = catch_up(inner, index).await?
+        {
+            for row in rows {
+                index.set_flushed(row);
             }
-            (Some(_), None) => *guard = None,
-            (None, _) => {}
+            *guard = Some(index);
         }
         publish();
         Ok(())
@@ -147,10 +153,14 @@ impl SearchIndex {
     }
 }
 
-/// Brings the runs that were written to since the last time up to date; `false` when they were not noted.
-async fn catch_up(inner: &Inner, index: &mut Index) -> Result<bool> {
+fn broke_down(error: &JoinError) -> Error {
+    Error::Internal(format!("the search broke down: {error}"))
+}
+
+/// Brings the runs that were written to since the last time up to date; `None` when they were not noted.
+async fn catch_up(inner: &Inner, mut index: Index) -> Result<Option<Index>> {
     let Some((view, touched)) = inner.state.take_touched() else {
-        return Ok(false);
+        return Ok(None);
     };
     let mut inexact = Vec::new();
     for run_id in &touched {
@@ -160,5 +170,5 @@ async fn catch_up(inner: &Inner, index: &mut Index) -> Result<bool> {
         let row = latest::exact(&view, &doubt.run_id, &doubt.key, doubt.merged).await?;
         index.set_metric(&row);
     }
-    Ok(true)
+    Ok(Some(index))
 }

@@ -42,6 +42,7 @@ fn ranges_overlap_and_join() {
 fn a_written_file_is_known_again_from_its_action() {
     let text = |text: &str| Cell::Text(text.into());
     let written = Written {
+        raw: 0,
         name: "part-1.parquet".into(),
         size: 10,
         rows: 2,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use runlake_types::{Row as _, rows::Param};
 
 use super::*;
-use crate::testing::{delete, memory, next, put};
+use crate::testing::{delete, memory, next, open, put};
 use crate::{CompactPolicy, Table};
 
 /// One step of a table's life: rows set (true) or deleted, then perhaps a compaction.
@@ -84,4 +84,32 @@ fn a_file_that_outgrows_the_target_is_halved() {
     assert_eq!(even_split(&[file(100, 1000)], 1200, 100), 125);
     assert_eq!(even_split(&[file(100, 1000)], 1300, 100), 65 + 4);
     assert_eq!(even_split(&[file(50, 500), file(50, 500)], 10_000, 100), 100 + 6);
+}
+
+/// Text that compresses a thousandfold must not pile up in one file: a merge holds its rows in memory, and Arrow counts
+/// the text of a batch in 31 bits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_bounded_by_what_their_rows_take_in_memory() {
+    let store = memory().await;
+    let table = open(&store, TableId::Params).await;
+    let long = "x".repeat(8000);
+    for flush in 0..4_u64 {
+        let mut changes: Vec<_> = (0..6000).map(|row| put(&format!("r{flush}{row:05}"), "k", &long)).collect();
+        // Some of the rows there are already change too.
+        changes.extend((0..flush).map(|before| put(&format!("r{before}00007"), "k", "short")));
+        changes.sort_by(|(a, _), (b, _)| a.cmp(b));
+        table.merge(changes, next(&table)).await.unwrap();
+        let snapshot = table.snapshot();
+        for file in snapshot.files() {
+            // 8000 rows of 8 KB: 64 MB.
+            assert!(file.rows().unwrap() <= 11_000, "{} rows in {} bytes", file.rows().unwrap(), file.size());
+        }
+        assert_eq!(snapshot.rows(), 6000 * (flush + 1));
+    }
+    let report = table.compact(&CompactPolicy::thorough()).await.unwrap();
+    assert!(!report.more, "{report:?}");
+    let rows = table.snapshot().records(&runlake_types::KeyBuilder::default().text("r000007").build()).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(table.snapshot().rows(), 24_000);
+    assert!(table.snapshot().files().len() <= 5, "{} files", table.snapshot().files().len());
 }

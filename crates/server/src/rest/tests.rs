@@ -228,6 +228,7 @@ async fn files_go_there_and_back() {
     let list = server.get(&format!("{root}?path=0")).await.json();
     assert_eq!(list, json!({"files": [{"path": "a b.txt", "is_dir": false, "file_size": 5}]}));
     assert_eq!(server.get(&format!("{root}/0/none")).await.code(), (404, "RESOURCE_DOES_NOT_EXIST".to_owned()));
+    assert_eq!(server.get(&format!("{root}/%ff")).await.code(), (400, "INVALID_PARAMETER_VALUE".to_owned()));
     for path in ["%2e%2e/x", "a/%2e%2e/%2e%2e/x", "/etc/passwd", "%252e%252e/x"] {
         let answer = server.get(&format!("{root}/{path}")).await;
         assert_eq!(
