@@ -7,12 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
 use runlake_types::rows::{Param, Row as _, Run, Tag};
-use runlake_types::{KeyBuilder, RunId, WriteBatch};
+use runlake_types::{Change, KeyBuilder, RunId, WriteBatch};
 use rustc_hash::FxHashMap;
 
 use crate::engine::Inner;
@@ -22,6 +22,10 @@ use crate::{Error, Result, View};
 const SHARDS: usize = 16;
 /// Entries of a shard before idle ones are dropped.
 const SHARD_ENTRIES: usize = 2048;
+
+/// Memory of an entry beside its params and tags, and of each of these beside its text.
+const ENTRY_BYTES: usize = 600;
+const TEXT_BYTES: usize = 64;
 
 /// What a write to a run is checked against.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,12 +38,46 @@ pub struct RunState {
     pub tags: BTreeMap<String, String>,
 }
 
+impl RunState {
+    /// Memory it takes, roughly.
+    fn bytes(&self) -> usize {
+        let texts = self.params.iter().chain(&self.tags);
+        ENTRY_BYTES + texts.map(|(key, value)| TEXT_BYTES + key.len() + value.len()).sum::<usize>()
+    }
+}
+
 /// A run's state behind its lock.
 #[derive(Debug)]
 pub struct RunEntry {
     state: Mutex<Slot>,
     used: AtomicBool,
     writer: Option<Arc<Writer>>,
+    size: Size,
+}
+
+/// Memory of an entry, roughly: what it was loaded with, and what was written since. Part of the sum of all.
+#[derive(Debug)]
+struct Size {
+    bytes: AtomicUsize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Size {
+    fn new(bytes: usize, all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(bytes, Ordering::Relaxed);
+        Self { bytes: AtomicUsize::new(bytes), all: Arc::clone(all) }
+    }
+
+    fn grow(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Size {
+    fn drop(&mut self) {
+        self.all.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -53,7 +91,7 @@ impl RunEntry {
     /// Locks the run. Not to be held across an await.
     pub fn lock(&self) -> RunGuard<'_> {
         self.used.store(true, Ordering::Relaxed);
-        RunGuard { slot: self.state.lock(), writer: self.writer.as_ref() }
+        RunGuard { slot: self.state.lock(), writer: self.writer.as_ref(), size: &self.size }
     }
 
     fn is_idle(&self) -> bool {
@@ -70,12 +108,15 @@ impl RunEntry {
 pub struct RunGuard<'a> {
     slot: MutexGuard<'a, Slot>,
     writer: Option<&'a Arc<Writer>>,
+    size: &'a Size,
 }
 
 impl RunGuard<'_> {
     /// Queues a write that concerns this run. The caller then notes the change in the state.
     pub fn submit(&mut self, batch: WriteBatch) -> Result<Ticket> {
+        let written = batch.changes.iter().map(Change::bytes).sum();
         let ticket = self.writer.ok_or(Error::ReadOnly)?.submit(batch)?;
+        self.size.grow(written);
         self.slot.submitted = ticket.number();
         Ok(ticket)
     }
@@ -111,12 +152,14 @@ struct Shard {
 #[derive(Debug)]
 pub struct RunStates {
     shards: Vec<Mutex<Shard>>,
+    /// Bytes of all entries.
+    bytes: Arc<AtomicUsize>,
     inner: Weak<Inner>,
 }
 
 impl RunStates {
     pub(crate) fn new(inner: Weak<Inner>) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), inner }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), bytes: Arc::default(), inner }
     }
 
     /// The entry of a run, loaded if need be; `None` when there is no such run.
@@ -159,14 +202,23 @@ impl RunStates {
     }
 
     fn enter(&self, shard: &mut Shard, state: RunState) -> Arc<RunEntry> {
+        let inner = self.inner.upgrade();
+        let limit = inner.as_ref().map_or(usize::MAX, |inner| inner.settings.run_states_limit());
         if shard.entries.len() >= SHARD_ENTRIES {
             shard.evict();
         }
+        if self.bytes.load(Ordering::Relaxed) > limit {
+            // Used a moment ago or not: the second sweep finds them all unused.
+            shard.evict();
+            shard.evict();
+        }
+        let size = Size::new(state.bytes(), &self.bytes);
         let entry = shard.entries.entry(state.run.run_id.clone()).or_insert_with(|| {
             Arc::new(RunEntry {
                 state: Mutex::new(Slot { state, submitted: 0 }),
                 used: AtomicBool::new(true),
-                writer: self.inner.upgrade().and_then(|inner| inner.writer().cloned()),
+                writer: inner.and_then(|inner| inner.writer().cloned()),
+                size,
             })
         });
         Arc::clone(entry)

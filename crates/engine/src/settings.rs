@@ -71,6 +71,11 @@ impl Settings {
         (self.memory_budget / 8).max(1 << 20)
     }
 
+    /// Bytes of run states at which idle ones are dropped.
+    pub(crate) fn run_states_limit(&self) -> usize {
+        self.memory_budget / 8
+    }
+
     /// Unflushed bytes at which writers wait.
     pub(crate) fn unflushed_limit(&self) -> usize {
         self.memory_budget / 2

@@ -13,4 +13,5 @@ mod ledger;
 mod model;
 mod place;
 mod requests;
+mod search;
 mod upkeep;

@@ -150,7 +150,7 @@ impl Shared {
         let mut state = self.state();
         loop {
             if let Some(path) = state.retired.pop_front() {
-                let recycle = !state.stop && state.ready.len() < self.keep;
+                let recycle = state.ready.len() < self.keep;
                 drop(state);
                 self.take_back(&path, recycle);
             } else if state.stop {
