@@ -39,7 +39,7 @@ pub(crate) fn append_and_sync(folder: &Path) -> Result<(Duration, Duration)> {
     Ok((measure(&folder.join("grows"), false)?, measure(&folder.join("ahead"), true)?))
 }
 
-/// Points per second that typed, borrowing serde_json reads on one core from `log-batch` bodies.
+/// Points per second that typed, borrowing `serde_json` reads on one core from `log-batch` bodies.
 pub(crate) fn json_points_per_second() -> Result<f64> {
     #[derive(Deserialize)]
     struct Body<'a> {

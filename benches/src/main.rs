@@ -39,7 +39,7 @@ struct Args {
     runlake: Option<PathBuf>,
     /// More arguments for `runlake server`, for example `--runlake-arg=--memory-budget=512MB`.
     #[arg(long = "runlake-arg", allow_hyphen_values = true)]
-    runlake_args: Vec<String>,
+    server_options: Vec<String>,
     /// Runs in the searched lake.
     #[arg(long, default_value_t = 100_000)]
     runs: u64,
@@ -99,15 +99,14 @@ async fn measure(args: Args) -> Result<()> {
         (false, None) => Some(peer::environment(&beside)?),
     };
     let temporary;
-    let folder = match args.data {
-        Some(folder) => folder,
-        None => {
-            temporary = tempfile::tempdir_in(&beside)?;
-            temporary.path().to_owned()
-        }
+    let folder = if let Some(folder) = args.data {
+        folder
+    } else {
+        temporary = tempfile::tempdir_in(&beside)?;
+        temporary.path().to_owned()
     };
     std::fs::create_dir_all(&folder)?;
-    let setup = Setup { runlake, python, folder: folder.canonicalize()?, runlake_args: args.runlake_args };
+    let setup = Setup { runlake, python, folder: folder.canonicalize()?, runlake_args: args.server_options };
     let scale = Scale {
         load: Duration::from_secs(args.load),
         sustained: Duration::from_secs(args.sustained),

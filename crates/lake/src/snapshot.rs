@@ -108,10 +108,7 @@ impl Snapshot {
     async fn records_in(&self, file: Arc<DataFile>, prefixes: Vec<Key>) -> Result<Vec<(Key, Record)>, Error> {
         let table = self.files.table;
         let all = prefixes.iter().any(|prefix| prefix.as_bytes().is_empty());
-        let wanted = match all {
-            true => Want::default(),
-            false => Want::any_of(prefixes.iter().map(|prefix| prefix.leading_text()).collect()),
-        };
+        let wanted = if all { Want::default() } else { Want::any_of(prefixes.iter().map(Key::leading_text).collect()) };
         let mut batches = read::rows(&self.files, &file, None, &wanted).await?;
         let mut rows = Vec::new();
         while let Some(batch) = batches.try_next().await? {

@@ -13,7 +13,7 @@ impl Random {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,12 +24,12 @@ impl Random {
     /// Another sequence, which follows from this one.
     #[must_use]
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(self.number())
     }
 
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.number() % bound
     }
 
     /// True `per_mille` times of a thousand.
@@ -74,8 +74,9 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_numbers_again_and_another_one_gives_others() {
-        let numbers =
-            |seed| std::iter::repeat_with(move || ()).take(8).scan(Random::new(seed), |random, ()| Some(random.next()));
+        let numbers = |seed| {
+            std::iter::repeat_with(move || ()).take(8).scan(Random::new(seed), |random, ()| Some(random.number()))
+        };
         assert!(numbers(1).eq(numbers(1)));
         assert!(!numbers(1).eq(numbers(2)));
         let mut random = Random::new(3);

@@ -42,17 +42,16 @@ impl<T: Copy + Default> Slots<T> {
         let held = match self {
             Self::Dense(values) => return values.set(run, value),
             Self::Ascending(values) => match values.last() {
-                Some((last, _)) if *last >= run => match values.binary_search_by_key(&run, |(run, _)| *run) {
-                    Ok(at) => {
+                Some((last, _)) if *last >= run => {
+                    if let Ok(at) = values.binary_search_by_key(&run, |(run, _)| *run) {
                         values[at].1 = value;
                         return;
                     }
-                    Err(_) => {
-                        let scattered = values.drain(..).chain(std::iter::once((run, value))).collect();
-                        *self = Self::Scattered(scattered);
-                        self.sparse_len()
-                    }
-                },
+                    let scattered: FxHashMap<u32, T> = values.drain(..).chain(std::iter::once((run, value))).collect();
+                    let held = scattered.len();
+                    *self = Self::Scattered(scattered);
+                    held
+                }
                 _ => {
                     values.push((run, value));
                     values.len()
@@ -85,14 +84,6 @@ impl<T: Copy + Default> Slots<T> {
                 values.remove(&run);
             }
             Self::Dense(values) => values.unset(run),
-        }
-    }
-
-    fn sparse_len(&self) -> usize {
-        match self {
-            Self::Ascending(values) => values.len(),
-            Self::Scattered(values) => values.len(),
-            Self::Dense(_) => 0,
         }
     }
 }
@@ -184,16 +175,13 @@ impl TextColumn {
             return *code;
         }
         let text: Arc<str> = text.into();
-        let code = match self.free.pop() {
-            Some(code) => {
-                self.values[code as usize] = Arc::clone(&text);
-                code
-            }
-            None => {
-                self.values.push(Arc::clone(&text));
-                self.uses.push(0);
-                u32::try_from(self.values.len() - 1).expect("fewer distinct texts than u32 counts")
-            }
+        let code = if let Some(code) = self.free.pop() {
+            self.values[code as usize] = Arc::clone(&text);
+            code
+        } else {
+            self.values.push(Arc::clone(&text));
+            self.uses.push(0);
+            u32::try_from(self.values.len() - 1).expect("fewer distinct texts than u32 counts")
         };
         self.code_of.insert(text, code);
         code
