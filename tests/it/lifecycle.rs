@@ -105,10 +105,12 @@ fn bad_settings_are_refused_with_a_reason() {
     let foreign = folder.path().join("foreign");
     std::fs::create_dir(&foreign).expect("a temporary folder can be made");
     std::fs::write(foreign.join("lake.json"), r#"{"format_version": 999999}"#).expect("a file can be written");
+    let missing = folder.path().join("missing");
     let cases: &[(&[&str], &str)] = &[
         (&["server", "--lake", path(&file)], "file"),
         (&["server", "--lake", path(&foreign)], "lake.json"),
         (&["server", "--lake", "nonsense://bucket"], "nonsense"),
+        (&["server", "--port", "0", "--read-only", "--lake", path(&missing)], "missing"),
         (&["server", "--port", "notaport"], "port"),
         (&["server", "--no-such-flag"], "--no-such-flag"),
         (&["nonsense"], "nonsense"),
@@ -120,6 +122,7 @@ fn bad_settings_are_refused_with_a_reason() {
         assert!(text.contains(named), "{args:?}: the message does not name {named:?}: {text}");
         assert!(!text.contains("panicked"), "{args:?}: {text}");
     }
+    assert!(!missing.exists(), "a reader made a folder");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerArgs;
-use crate::lake::{open_engine, open_store};
+use crate::lake::{open_engine, open_lake_store, open_store};
 use crate::{Failure, Result, logging};
 
 const DEFAULT_HOST: &str = "127.0.0.1";
@@ -33,7 +33,9 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
     let listener = bind(&args).await?;
     let address = listener.local_addr().map_err(|error| Failure::new(format!("the socket has no address: {error}")))?;
 
-    let store = open_store(args.lake.as_deref().unwrap_or(DEFAULT_LAKE), "the lake").await?;
+    let place = args.lake.as_deref().unwrap_or(DEFAULT_LAKE);
+    // Who only reads makes nothing, not even a folder.
+    let store = if args.is_read_only() { open_lake_store(place).await? } else { open_store(place, "the lake").await? };
     let artifacts = match &args.artifacts_destination {
         Some(place) => open_store(place, "the artifacts destination").await?,
         None => store.folder(names::ARTIFACTS),

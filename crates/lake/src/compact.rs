@@ -88,7 +88,11 @@ impl Table {
         let mut report = report(&removes, &adds);
         let plan = Plan { adds, removes, mark: None, kind: CommitKind::Compact };
         match self.commit(plan).await? {
-            Outcome::Committed(snapshot) => report.more = !self.choose(snapshot.files(), policy).is_empty(),
+            // Files that do not get fewer would be rewritten for ever.
+            Outcome::Committed(snapshot) => {
+                report.more =
+                    report.files_after < report.files_before && !self.choose(snapshot.files(), policy).is_empty();
+            }
             // Another tool was there first. What was written is left to vacuum.
             Outcome::Stale => report = CompactReport { more: true, ..CompactReport::default() },
         }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
-use arrow_schema::DataType;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::errors::ParquetError;
@@ -74,7 +73,7 @@ struct Open {
     name: String,
     writer: ArrowWriter<PieceSink>,
     rows: usize,
-    /// Bytes the rows take in memory.
+    /// Bytes the rows of a state table take in memory. Facts are read in batches, never a file at a time.
     raw: u64,
     first: Vec<Cell>,
     last: RecordBatch,
@@ -140,7 +139,9 @@ impl Encoder {
         };
         open.writer.write(rows).map_err(|source| self.failed(&open.name, source))?;
         open.rows += rows.num_rows();
-        open.raw += raw_bytes(rows);
+        if self.files.table.kind() == TableKind::State {
+            open.raw += raw_bytes(rows);
+        }
         open.last = rows.slice(rows.num_rows() - 1, 1);
         self.open = Some(open);
         Ok(())
@@ -218,12 +219,9 @@ fn state_step(batch: &RecordBatch, start: usize) -> RecordBatch {
     rows
 }
 
-/// Bytes the rows take in memory. Facts, whose text repeats from row to row, are not counted.
+/// Bytes the rows take in memory.
 fn raw_bytes(rows: &RecordBatch) -> u64 {
-    let of_column = |column: &ArrayRef| match column.data_type() {
-        DataType::Dictionary(..) => 0,
-        _ => column.to_data().get_slice_memory_size().unwrap_or(0),
-    };
+    let of_column = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(0);
     rows.columns().iter().map(|column| of_column(column) as u64).sum()
 }
 
