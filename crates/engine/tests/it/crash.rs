@@ -2,12 +2,15 @@
 
 use runlake_engine::{Access, Result};
 use runlake_storage::Store;
-use runlake_testkit::{Fault, FaultyStore};
+use runlake_testkit::{Fault, FaultyStore, Verb};
 
 use crate::ledger::{Ledger, write_steps};
 use crate::place::{self, Kind, on_every_store, open, try_open};
 
-on_every_store!(death_at_any_request_loses_and_doubles_nothing);
+on_every_store!(
+    death_at_any_request_loses_and_doubles_nothing,
+    a_flush_after_a_half_done_one_brings_every_table_up_to_date,
+);
 
 fn death_at_any_request_loses_and_doubles_nothing(kind: Kind) {
     let mut nth = 0;
@@ -54,4 +57,23 @@ async fn live(store: &Store, faulty: &FaultyStore, ledger: &mut Ledger) -> Resul
         }
     }
     engine.close().await
+}
+
+/// The next owner gets nothing new to write, and still owes the files what the last flush did not get to.
+fn a_flush_after_a_half_done_one_brings_every_table_up_to_date(kind: Kind) {
+    place::run(async {
+        let place = kind.place().await;
+        let (store, faulty) = place.faulty();
+        let mut ledger = Ledger::default();
+        let engine = open(&store, Access::Write).await;
+        ledger.note(0, write_steps(&engine, 0, 0, 5).await);
+        faulty.plan(Verb::Put, "tables/params/_delta_log", Fault::Refuse);
+        engine.flush().await.expect_err("params cannot be committed");
+        faulty.cut();
+        let engine = open(&place.store, Access::TakeOver).await;
+        engine.flush().await.expect("flushes");
+        ledger.settle(&engine.view()).await;
+        ledger.check_files(&engine.view());
+        engine.close().await.expect("closes");
+    });
 }
