@@ -13,6 +13,7 @@ use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use runlake_artifacts::Artifacts;
 use runlake_engine::Engine;
+use runlake_registry::Registry;
 use runlake_tracking::Tracking;
 use tracing::Instrument as _;
 
@@ -33,6 +34,7 @@ pub struct App(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     tracking: Tracking,
+    registry: Registry,
     artifacts: Artifacts,
     /// Files at a place that clients write themselves, and the URI of that place.
     foreign: Option<(String, Artifacts)>,
@@ -54,6 +56,7 @@ impl App {
         settings: Settings,
     ) -> Self {
         Self(Arc::new(Parts {
+            registry: Registry::new(tracking.clone()),
             tracking,
             artifacts,
             foreign,
@@ -67,6 +70,10 @@ impl App {
 
     pub(crate) fn tracking(&self) -> &Tracking {
         &self.0.tracking
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.registry
     }
 
     pub(crate) fn engine(&self) -> &Engine {

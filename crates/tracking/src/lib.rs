@@ -18,11 +18,11 @@ mod names;
 mod runs;
 mod sample;
 mod text;
-mod uri;
-mod validate;
 
 pub mod model;
 pub mod search;
+pub mod uri;
+pub mod validate;
 
 pub use error::{Error, Result};
 pub use model::*;

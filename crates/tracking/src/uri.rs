@@ -121,9 +121,24 @@ pub(crate) fn own_location(location: &str, settings: &TrackingSettings) -> Resul
     Ok(absolute)
 }
 
-/// Whether a query, decoded as often as anybody may decode it, holds `..`.
-fn climbs(query: &str) -> bool {
-    let mut text = query.to_owned();
+/// The scheme of a URI in lower case; empty for a plain path.
+pub fn scheme(uri: &str) -> String {
+    Parts::of(uri).scheme.to_ascii_lowercase()
+}
+
+/// The path of a URI, or a plain path itself.
+pub fn path(uri: &str) -> &str {
+    Parts::of(uri).path
+}
+
+/// The scheme of `uri`, if it names a host that this server shall not connect to on a caller's word.
+pub fn foreign_scheme(uri: &str, settings: &TrackingSettings) -> Option<String> {
+    refused_scheme(&Parts::of(uri), settings)
+}
+
+/// Whether a text, decoded as often as anybody may decode it, holds `..`.
+pub fn climbs(text: &str) -> bool {
+    let mut text = text.to_owned();
     for _ in 0..10 {
         if text.contains("..") {
             return true;

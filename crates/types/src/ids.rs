@@ -74,6 +74,20 @@ text_id!(
     "model id"
 );
 
+text_id!(
+    /// Id of an entry of the registry's audit log: 32 hex digits, time-ordered like run ids.
+    EventId,
+    "event id"
+);
+
+impl EventId {
+    /// A new id, later in order than every id this process made before.
+    #[allow(clippy::disallowed_methods, reason = "ids are made here and nowhere else")]
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::now_v7().simple().to_string().into())
+    }
+}
+
 impl RunId {
     /// A new id, later in order than every id this process made before.
     #[allow(clippy::disallowed_methods, reason = "ids are made here and nowhere else")]

@@ -153,6 +153,18 @@ tables! {
     LoggedModelTags = 13, "logged_model_tags", rows::LoggedModelTag;
     /// Metric points that were attached to a logged model.
     LoggedModelMetrics = 14, "logged_model_metrics", rows::LoggedModelMetric;
+    /// Registered models, prompts among them, one row each.
+    RegisteredModels = 15, "registered_models", rows::RegisteredModel;
+    /// Tags of registered models.
+    RegisteredModelTags = 16, "registered_model_tags", rows::RegisteredModelTag;
+    /// Names for versions: which version of a model an alias means.
+    RegisteredModelAliases = 17, "registered_model_aliases", rows::RegisteredModelAlias;
+    /// Versions of registered models, one row each.
+    ModelVersions = 18, "model_versions", rows::ModelVersion;
+    /// Tags of model versions.
+    ModelVersionTags = 19, "model_version_tags", rows::ModelVersionTag;
+    /// Who changed what in the registry, and when: rows are added, never changed.
+    RegistryEvents = 20, "registry_events", rows::RegistryEvent;
 }
 
 impl TableId {

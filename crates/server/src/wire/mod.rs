@@ -12,6 +12,7 @@ mod inputs;
 mod log;
 mod metrics;
 mod models;
+mod registry;
 mod runs;
 mod service;
 
@@ -28,6 +29,7 @@ pub(crate) use inputs::*;
 pub(crate) use log::*;
 pub(crate) use metrics::*;
 pub(crate) use models::*;
+pub(crate) use registry::*;
 pub(crate) use runs::*;
 pub(crate) use service::*;
 
