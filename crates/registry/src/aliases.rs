@@ -2,9 +2,11 @@
 
 use runlake_types::rows::{ModelVersion, RegisteredModelAlias, RegistryAction, Row as _};
 use runlake_types::{Key, KeyBuilder, TableId, WriteBatch};
+use serde_json::json;
 
 use crate::events::Told;
 use crate::models::{key_of, model_row};
+use crate::notices;
 use crate::versions::{version_info, version_row};
 use crate::{Acting, Error, Registry, Result, VersionInfo, names};
 
@@ -52,6 +54,8 @@ impl Acting<'_> {
                 new: Some(number.to_string()),
             },
         );
+        let told = || json!({"name": name, "alias": alias, "version": number.to_string()});
+        self.notify(&view, &mut batch, name, notices::ALIAS_CREATED, told).await?;
         self.write(batch).await
     }
 
@@ -75,6 +79,8 @@ impl Acting<'_> {
                 ..Told::default()
             },
         );
+        let told = || json!({"name": name, "alias": alias});
+        self.notify(&view, &mut batch, name, notices::ALIAS_DELETED, told).await?;
         self.write(batch).await
     }
 }

@@ -11,6 +11,7 @@ mod events;
 mod model;
 mod models;
 mod names;
+mod notices;
 mod search;
 mod source;
 mod stages;

@@ -9,8 +9,10 @@ use runlake_types::rows::{
 };
 use runlake_types::{Key, KeyBuilder, TableId, WriteBatch};
 use rustc_hash::FxHashMap;
+use serde_json::json;
 
 use crate::events::Told;
+use crate::notices::{self, told_tags};
 use crate::{Acting, CreateModel, Error, ModelInfo, Registry, Result, VersionInfo, names};
 
 impl Registry {
@@ -48,6 +50,12 @@ impl Acting<'_> {
             batch.put(&RegisteredModelTag { name: name.clone(), key: key.clone(), value: value.clone() });
         }
         self.tell(&mut batch, &name, RegistryAction::ModelCreated, Told::default());
+        self.notify_of(
+            &mut batch,
+            names::is_prompt(&tags),
+            notices::CREATED,
+            || json!({"name": name, "tags": told_tags(&tags), "description": model.description}),
+        );
         self.write(batch).await?;
         Ok(ModelInfo { model, tags, aliases: Vec::new(), latest_versions: Vec::new() })
     }

@@ -11,7 +11,8 @@ const NAME_CHARS: usize = 1000;
 const TAG_KEY_CHARS: usize = 250;
 const TAG_VALUE_CHARS: usize = 100_000;
 const ALIAS_CHARS: usize = 255;
-const PROMPT_TEXT: &str = "mlflow.prompt.text";
+/// Tag of a version of a prompt: its text.
+pub(crate) const PROMPT_TEXT: &str = "mlflow.prompt.text";
 const STAGES: [Stage; 4] = [Stage::None, Stage::Staging, Stage::Production, Stage::Archived];
 
 /// A name that a model is to have.

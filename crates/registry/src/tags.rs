@@ -2,9 +2,11 @@
 
 use runlake_types::rows::{ModelVersionTag, RegisteredModelTag, RegistryAction, Row as _};
 use runlake_types::{TableId, WriteBatch};
+use serde_json::json;
 
 use crate::events::Told;
 use crate::models::model_row;
+use crate::notices;
 use crate::versions::{tag_row, version_row};
 use crate::{Acting, Result, names};
 
@@ -20,6 +22,8 @@ impl Acting<'_> {
         let mut batch = WriteBatch::default();
         batch.put(&tag);
         self.tell(&mut batch, name, RegistryAction::ModelTagSet, changed(None, key, old, Some(value)));
+        let told = || json!({"name": name, "key": key, "value": value});
+        self.notify(&view, &mut batch, name, notices::TAG_SET, told).await?;
         self.write(batch).await
     }
 
@@ -33,6 +37,8 @@ impl Acting<'_> {
         let mut batch = WriteBatch::default();
         batch.delete(TableId::RegisteredModelTags, row);
         self.tell(&mut batch, name, RegistryAction::ModelTagDeleted, changed(None, key, Some(tag.value), None));
+        let told = || json!({"name": name, "key": key});
+        self.notify(&view, &mut batch, name, notices::TAG_DELETED, told).await?;
         self.write(batch).await
     }
 
@@ -48,6 +54,8 @@ impl Acting<'_> {
         let mut batch = WriteBatch::default();
         batch.put(&tag);
         self.tell(&mut batch, name, RegistryAction::VersionTagSet, changed(Some(number), key, old, Some(value)));
+        let told = || json!({"name": name, "version": number.to_string(), "key": key, "value": value});
+        self.notify(&view, &mut batch, name, notices::VERSION_TAG_SET, told).await?;
         self.write(batch).await
     }
 
@@ -63,6 +71,8 @@ impl Acting<'_> {
         batch.delete(TableId::ModelVersionTags, row);
         let told = changed(Some(number), key, Some(tag.value), None);
         self.tell(&mut batch, name, RegistryAction::VersionTagDeleted, told);
+        let told = || json!({"name": name, "version": number.to_string(), "key": key});
+        self.notify(&view, &mut batch, name, notices::VERSION_TAG_DELETED, told).await?;
         self.write(batch).await
     }
 }

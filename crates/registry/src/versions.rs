@@ -7,9 +7,11 @@ use runlake_types::rows::{
 };
 use runlake_types::{Key, KeyBuilder, ModelId, TableId, WriteBatch};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::events::Told;
 use crate::models::{key_of, latest_by_stage, model_row, with_tags};
+use crate::notices::{self, told_tags};
 use crate::source::Origin;
 use crate::{Acting, CreateVersion, Error, Registry, Result, VersionInfo, names};
 
@@ -54,7 +56,8 @@ impl Acting<'_> {
         names::model(&name)?;
         names::prompt_text(&tags)?;
         let tags = names::tags(&tags)?;
-        let origin = self.registry.origin(&source, run_id, model_id, names::is_prompt(&tags)).await?;
+        let is_prompt = names::is_prompt(&tags);
+        let origin = self.registry.origin(&source, run_id, model_id, is_prompt).await?;
         let of_model = origin.model_id.as_deref().unwrap_or(&name);
         let _locks = self.registry.lock([name.as_str(), of_model]).await;
         let view = self.registry.view();
@@ -87,6 +90,7 @@ impl Acting<'_> {
         self.note_at_model(&view, &mut batch, &version, &origin).await?;
         let told = Told { version: Some(version.version), new: Some(version.source.clone()), ..Told::default() };
         self.tell(&mut batch, &name, RegistryAction::VersionCreated, told);
+        self.notify_of(&mut batch, is_prompt, notices::VERSION_CREATED, || created(&version, &tags, is_prompt));
         self.write(batch).await?;
         Ok(VersionInfo { version, tags, aliases: Vec::new() })
     }
@@ -146,6 +150,14 @@ impl Acting<'_> {
         for row in view.scan::<RegisteredModelAlias>(&key_of(name)).await? {
             if row.version == number {
                 batch.delete(TableId::RegisteredModelAliases, row.key());
+                self.notify(
+                    &view,
+                    &mut batch,
+                    name,
+                    notices::ALIAS_DELETED,
+                    || json!({"name": name, "alias": row.alias}),
+                )
+                .await?;
                 self.tell(
                     &mut batch,
                     name,
@@ -163,6 +175,26 @@ impl Acting<'_> {
         self.tell(&mut batch, name, RegistryAction::VersionDeleted, told);
         self.write(batch).await
     }
+}
+
+/// What a message tells of a new version.
+fn created(version: &ModelVersion, tags: &[(String, String)], is_prompt: bool) -> Value {
+    let mut data = json!({
+        "name": version.name,
+        "version": version.version.to_string(),
+        "tags": told_tags(tags),
+        "description": version.description.as_deref().filter(|text| !text.is_empty()),
+    });
+    if is_prompt {
+        data["template"] = tags.iter().find(|(key, _)| key == names::PROMPT_TEXT).map(|(_, text)| text.as_str()).into();
+        if let Some(tags) = data["tags"].as_object_mut() {
+            tags.remove(names::PROMPT_TEXT);
+        }
+    } else {
+        data["source"] = version.source.as_str().into();
+        data["run_id"] = version.run_id.as_deref().into();
+    }
+    data
 }
 
 pub(crate) fn version_key(name: &str, version: i64) -> Key {

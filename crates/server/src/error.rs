@@ -196,7 +196,7 @@ macro_rules! from_errors {
     )+};
 }
 
-from_errors!(runlake_tracking::Error, runlake_registry::Error, runlake_engine::Error);
+from_errors!(runlake_tracking::Error, runlake_registry::Error, runlake_webhooks::Error, runlake_engine::Error);
 
 impl From<runlake_artifacts::Error> for ApiError {
     fn from(error: runlake_artifacts::Error) -> Self {

@@ -10,12 +10,14 @@ mod error;
 mod guard;
 mod metrics;
 mod net;
+mod post;
 mod rest;
 mod settings;
 mod wire;
 
 pub use app::App;
 pub use net::serve;
+pub use post::HttpPost;
 pub use rest::router;
 pub use settings::Settings;
 

@@ -104,6 +104,12 @@ impl ModelId {
     }
 }
 
+/// A new id for what has no type of its own: a UUID in its usual form.
+#[allow(clippy::disallowed_methods, reason = "ids are made here and nowhere else")]
+pub fn unique_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
 fn is_id(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphanumeric())

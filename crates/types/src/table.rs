@@ -165,6 +165,10 @@ tables! {
     ModelVersionTags = 19, "model_version_tags", rows::ModelVersionTag;
     /// Who changed what in the registry, and when: rows are added, never changed.
     RegistryEvents = 20, "registry_events", rows::RegistryEvent;
+    /// Webhooks, with what their messages are signed with: not for queries.
+    Webhooks = 21, "webhooks", rows::Webhook;
+    /// Messages that webhooks are still owed: not for queries.
+    WebhookDeliveries = 22, "webhook_deliveries", rows::WebhookDelivery;
 }
 
 impl TableId {

@@ -9,9 +9,8 @@ use crate::error::{ApiError, Result};
 use crate::wire::{Empty, NoConfigs, json};
 
 /// Lists without entries.
-const EMPTY_LISTS: [&str; 16] = [
+const EMPTY_LISTS: [&str; 15] = [
     "2.0/mlflow/traces",
-    "2.0/mlflow/webhooks",
     "3.0/mlflow/datasets/search",
     "3.0/mlflow/gateway/budgets/list",
     "3.0/mlflow/gateway/endpoints/bindings/list",
@@ -65,7 +64,6 @@ pub(super) fn routes(table: &mut Table) {
         table.post(path, nothing);
     }
     table.get("3.0/mlflow/scorers/online-configs", no_configs);
-    table.rest_of("2.0/mlflow/webhooks", webhooks);
     for path in GENAI {
         table.rest_of(path, genai);
     }
@@ -80,10 +78,6 @@ pub(super) async fn nothing(_: Call) -> Result<Response> {
 
 async fn no_configs(_: Call) -> Result<Response> {
     Ok(json(&NoConfigs { configs: [] }))
-}
-
-async fn webhooks(_: Call) -> Result<Response> {
-    Err(ApiError::not_implemented("Webhooks are not part of this version of runlake."))
 }
 
 async fn genai(_: Call) -> Result<Response> {

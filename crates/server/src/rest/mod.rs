@@ -15,6 +15,7 @@ mod registered_models;
 mod run_data;
 mod runs;
 mod service;
+mod webhooks;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -130,6 +131,19 @@ impl Table {
         self.delete("2.0/mlflow/model-versions/delete", model_versions::delete);
         self.post("2.0/mlflow/model-versions/set-tag", model_versions::set_tag);
         self.delete("2.0/mlflow/model-versions/delete-tag", model_versions::delete_tag);
+
+        self.get("2.0/mlflow/webhooks", webhooks::list);
+        self.post("2.0/mlflow/webhooks", webhooks::create);
+        self.get("2.0/mlflow/webhooks/{webhook_id}", webhooks::get);
+        self.patch("2.0/mlflow/webhooks/{webhook_id}", webhooks::update);
+        self.delete("2.0/mlflow/webhooks/{webhook_id}", webhooks::delete);
+        self.post("2.0/mlflow/webhooks/{webhook_id}/test", webhooks::test);
+        self.at_root(GET, "/api/runlake/webhooks", webhooks::list);
+        self.at_root(POST, "/api/runlake/webhooks", webhooks::create);
+        self.at_root(GET, "/api/runlake/webhooks/{webhook_id}", webhooks::get);
+        self.at_root(PATCH, "/api/runlake/webhooks/{webhook_id}", webhooks::update);
+        self.at_root(DELETE, "/api/runlake/webhooks/{webhook_id}", webhooks::delete);
+        self.at_root(POST, "/api/runlake/webhooks/{webhook_id}/test", webhooks::test);
     }
 
     /// Files of runs and models, through the server.

@@ -15,6 +15,7 @@ mod models;
 mod registry;
 mod runs;
 mod service;
+mod webhooks;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -32,6 +33,7 @@ pub(crate) use models::*;
 pub(crate) use registry::*;
 pub(crate) use runs::*;
 pub(crate) use service::*;
+pub(crate) use webhooks::*;
 
 use crate::error::Result;
 

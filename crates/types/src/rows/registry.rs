@@ -95,6 +95,51 @@ rows! {
     }
 }
 
+rows! {
+    /// A webhook: who wants to be told of what.
+    Webhooks => Webhook {
+        [
+            webhook_id: String,
+        ]
+        name: String,
+        description: Option<String>,
+        url: String,
+        /// Names of events, such as `model_version.created`, with commas between.
+        events: String,
+        /// What messages are signed with.
+        secret: Option<String>,
+        status: WebhookStatus,
+        creation_time: Timestamp,
+        last_update_time: Timestamp,
+    }
+
+    /// A message that is still to be delivered.
+    WebhookDeliveries => WebhookDelivery {
+        [
+            delivery_id: String,
+        ]
+        webhook_id: String,
+        body: String,
+        creation_time: Timestamp,
+        /// How often it was tried.
+        attempts: i64,
+        /// Not before this.
+        next_attempt_time: Timestamp,
+        /// Why the last try failed.
+        last_error: Option<String>,
+    }
+}
+
+text_enum! {
+    /// Whether a webhook is told anything.
+    WebhookStatus {
+        /// It is.
+        Active = "ACTIVE",
+        /// Not for now.
+        Disabled = "DISABLED",
+    }
+}
+
 text_enum! {
     /// Stage of a model version.
     Stage {
