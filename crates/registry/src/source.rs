@@ -59,7 +59,11 @@ impl Registry {
             let model =
                 model.ok_or_else(|| Error::not_found(format!("Logged model with ID '{model_id}' not found.")))?;
             origin.model_experiment_id = Some(model.experiment_id);
-            origin.run_id = origin.run_id.or(model.source_run_id);
+            match (&origin.run_id, model.source_run_id) {
+                (Some(run_id), Some(of_model)) if *run_id != of_model => return Err(not_of_model(source)),
+                (None, of_model) => origin.run_id = of_model,
+                _ => {}
+            }
         }
         if let Some(run_id) = &origin.run_id {
             origin.experiment_id = run(&view, run_id).await?.map(|run| run.experiment_id);
@@ -81,7 +85,7 @@ impl Registry {
                  URI. Start the server with '{scheme}' among its --allowed-artifact-schemes to allow it."
             )));
         }
-        if uri::climbs(&source) || source.contains('\0') {
+        if uri::has_dots(source.split(['?', '#']).next().unwrap_or_default()) || source.contains('\0') {
             return Err(not_absolute(&source));
         }
         if uri::scheme(&source) == "runs" {
@@ -122,6 +126,13 @@ impl Registry {
         let VersionInfo { version: of, .. } = &version;
         origin.source = format!("models:/{name}/{}", of.version);
         origin.storage_location = Some(version.download_uri().to_owned());
+        let contradicts = |given: &Option<String>, is: &Option<String>| given.is_some() && is.is_some() && given != is;
+        if contradicts(&origin.run_id, &of.run_id) {
+            return Err(not_of_run(&source));
+        }
+        if contradicts(&origin.model_id, &of.model_id) {
+            return Err(not_of_model(&source));
+        }
         origin.run_id = origin.run_id.take().or_else(|| of.run_id.clone());
         origin.model_id = origin.model_id.take().or_else(|| of.model_id.clone());
         Ok(())
@@ -206,7 +217,7 @@ async fn check_local(view: &View, origin: &Origin) -> Result<()> {
         let inside = path.strip_prefix(uri::path(&folder).trim_end_matches('/'));
         inside.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     });
-    if is_inside && !uri::climbs(path) && !path.contains('\0') {
+    if is_inside && !uri::has_dots(path) && !path.contains('\0') {
         return Ok(());
     }
     let by = if origin.model_id.is_some() { "model_id" } else { "run_id" };

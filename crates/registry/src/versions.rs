@@ -6,7 +6,6 @@ use runlake_types::rows::{
     Stage, VersionStatus,
 };
 use runlake_types::{Key, KeyBuilder, ModelId, TableId, WriteBatch};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::events::Told;
@@ -17,13 +16,6 @@ use crate::{Acting, CreateVersion, Error, Registry, Result, VersionInfo, names};
 
 /// Tag of a logged model: the versions that were made of it, as JSON. MLflow's web app reads it.
 const VERSIONS_TAG: &str = "mlflow.modelVersions";
-
-/// An entry of [`VERSIONS_TAG`].
-#[derive(Debug, Serialize, Deserialize)]
-struct VersionOfModel {
-    name: String,
-    version: i64,
-}
 
 impl Registry {
     /// A version by the name of its model and its number, as the caller wrote it.
@@ -109,11 +101,10 @@ impl Acting<'_> {
         let model_id = ModelId::from_stored(model_id);
         let key = KeyBuilder::default().text(model_id.as_str()).text(VERSIONS_TAG).build();
         let tag = view.get::<LoggedModelTag>(&key).await?;
-        // What somebody else wrote there is not worth failing for.
-        let mut versions: Vec<VersionOfModel> =
-            tag.and_then(|tag| serde_json::from_str(&tag.value).ok()).unwrap_or_default();
-        versions.push(VersionOfModel { name: version.name.clone(), version: version.version });
-        let value = serde_json::to_string(&versions).expect("texts and numbers");
+        // Clients write there as well: whatever they wrote stays, and what is no list is not worth failing for.
+        let mut versions: Vec<Value> = tag.and_then(|tag| serde_json::from_str(&tag.value).ok()).unwrap_or_default();
+        versions.push(json!({"name": version.name, "version": version.version}));
+        let value = Value::from(versions).to_string();
         batch.put(&LoggedModelTag { model_id, key: VERSIONS_TAG.into(), experiment_id, value });
         Ok(())
     }
