@@ -30,6 +30,8 @@ pub(crate) enum Code {
     ResourceAlreadyExists,
     /// The thing is in a state that forbids the request.
     InvalidState,
+    /// The caller did not prove who they are.
+    Unauthenticated,
     /// The caller may not do this.
     PermissionDenied,
     /// This server does not offer it.
@@ -52,6 +54,7 @@ impl Code {
             Self::EndpointNotFound => "ENDPOINT_NOT_FOUND",
             Self::ResourceAlreadyExists => "RESOURCE_ALREADY_EXISTS",
             Self::InvalidState => "INVALID_STATE",
+            Self::Unauthenticated => "UNAUTHENTICATED",
             Self::PermissionDenied => "PERMISSION_DENIED",
             Self::NotImplemented => "NOT_IMPLEMENTED",
             Self::RequestLimitExceeded => "REQUEST_LIMIT_EXCEEDED",
@@ -66,6 +69,7 @@ impl Code {
             Self::InvalidParameterValue | Self::BadRequest | Self::ResourceAlreadyExists => StatusCode::BAD_REQUEST,
             Self::ResourceDoesNotExist | Self::EndpointNotFound => StatusCode::NOT_FOUND,
             Self::InvalidState => StatusCode::CONFLICT,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::PermissionDenied => StatusCode::FORBIDDEN,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::RequestLimitExceeded => StatusCode::TOO_MANY_REQUESTS,
@@ -81,6 +85,7 @@ impl Code {
             ErrorKind::NotFound => Self::ResourceDoesNotExist,
             ErrorKind::AlreadyExists => Self::ResourceAlreadyExists,
             ErrorKind::Conflict => Self::InvalidState,
+            ErrorKind::Unauthenticated => Self::Unauthenticated,
             ErrorKind::Denied => Self::PermissionDenied,
             ErrorKind::Unsupported => Self::NotImplemented,
             ErrorKind::Overloaded => Self::RequestLimitExceeded,
@@ -224,6 +229,7 @@ mod tests {
             (ErrorKind::NotFound, "RESOURCE_DOES_NOT_EXIST", 404),
             (ErrorKind::AlreadyExists, "RESOURCE_ALREADY_EXISTS", 400),
             (ErrorKind::Conflict, "INVALID_STATE", 409),
+            (ErrorKind::Unauthenticated, "UNAUTHENTICATED", 401),
             (ErrorKind::Denied, "PERMISSION_DENIED", 403),
             (ErrorKind::Unsupported, "NOT_IMPLEMENTED", 501),
             (ErrorKind::Overloaded, "REQUEST_LIMIT_EXCEEDED", 429),

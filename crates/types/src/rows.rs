@@ -262,7 +262,7 @@ rows! {
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)*
         }
@@ -472,6 +472,10 @@ impl<T: Value> Value for Option<T> {
         }
     }
 }
+
+mod identity;
+
+pub use identity::{Role, RoleGrant, ScopeKind, Token, User};
 
 #[cfg(test)]
 mod tests {

@@ -153,6 +153,12 @@ tables! {
     LoggedModelTags = 13, "logged_model_tags", rows::LoggedModelTag;
     /// Metric points that were attached to a logged model.
     LoggedModelMetrics = 14, "logged_model_metrics", rows::LoggedModelMetric;
+    /// Users and service accounts. Holds hashes of passwords: SQL hides it.
+    Users = 30, "users", rows::User;
+    /// Tokens of users. Holds hashes of secrets: SQL hides it.
+    Tokens = 31, "tokens", rows::Token;
+    /// Who has which role, and for what.
+    RoleGrants = 32, "role_grants", rows::RoleGrant;
 }
 
 impl TableId {
@@ -172,6 +178,11 @@ impl TableId {
             Self::Metrics => TableKind::Facts,
             _ => TableKind::State,
         }
+    }
+
+    /// Whether the table holds hashes of secrets, which no query may show.
+    pub const fn is_secret(self) -> bool {
+        matches!(self, Self::Users | Self::Tokens)
     }
 
     /// Position of the column called `name`.
