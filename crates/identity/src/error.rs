@@ -14,6 +14,12 @@ pub enum Error {
          MLFLOW_TRACKING_TOKEN. An administrator of this server can tell more."
     )]
     Unauthenticated,
+    /// The token of the first set-up is not right.
+    #[error(
+        "The set-up token is not right, or was used. While there is no administrator, the server prints one at each \
+         start."
+    )]
+    Setup,
     /// Too many wrong credentials before these, which were not looked at.
     #[error("Too many log-ins failed. Try again in {seconds} seconds.")]
     SlowDown {
@@ -50,7 +56,7 @@ impl Error {
     /// What the caller should do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unauthenticated => ErrorKind::Unauthenticated,
+            Self::Unauthenticated | Self::Setup => ErrorKind::Unauthenticated,
             Self::SlowDown { .. } | Self::Busy => ErrorKind::Overloaded,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::NotFound(_) => ErrorKind::NotFound,

@@ -53,11 +53,10 @@ impl Hasher {
     pub(crate) async fn verify(&self, turn: Turn, secret: String, stored: Option<String>) -> Result<bool> {
         let hasher = self.clone();
         blocking(turn, move || {
+            // Made at the first log-in, whoever that is.
+            let stand_in = hasher.stand_in()?;
             let is_known = stored.is_some();
-            let stored = match stored {
-                Some(stored) => stored,
-                None => hasher.stand_in()?,
-            };
+            let stored = stored.unwrap_or(stand_in);
             let hash = PasswordHash::new(&stored)
                 .map_err(|error| Error::Internal(format!("a stored hash cannot be read: {error}")))?;
             Ok(Argon2::default().verify_password(secret.as_bytes(), &hash).is_ok() && is_known)

@@ -32,7 +32,7 @@ impl Identity {
         let expected = self.inner.setup.0.lock().clone();
         if !expected.is_some_and(|expected| self.inner.fingerprints.same(secret, &expected)) {
             self.refuse(NAME, peer, "the set-up token is wrong, or was used");
-            return Err(Error::Unauthenticated);
+            return Err(Error::Setup);
         }
         let user = NewUser {
             name: name.to_owned(),

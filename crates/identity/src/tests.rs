@@ -158,10 +158,10 @@ async fn the_first_administrator_is_set_up_once() {
     let lake = Lake::open().await;
     assert!(lake.set_up("", "ann", PASSWORD, None).await.is_err(), "nothing was begun");
     let secret = lake.begin_setup().await.unwrap().expect("nobody is there");
-    assert!(matches!(lake.set_up("x", "ann", PASSWORD, None).await, Err(Error::Unauthenticated)));
+    assert!(matches!(lake.set_up("x", "ann", PASSWORD, None).await, Err(Error::Setup)));
     assert!(matches!(lake.set_up(&secret, "ann", "short", None).await, Err(Error::Invalid(_))));
     lake.set_up(&secret, "ann", PASSWORD, None).await.unwrap();
-    assert!(matches!(lake.set_up(&secret, "bob", PASSWORD, None).await, Err(Error::Unauthenticated)));
+    assert!(matches!(lake.set_up(&secret, "bob", PASSWORD, None).await, Err(Error::Setup)));
     assert_eq!(lake.begin_setup().await.unwrap(), None);
     assert_eq!(lake.user_info("ann").await.grants.everywhere(), Some(Role::Admin));
 }

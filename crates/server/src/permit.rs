@@ -35,20 +35,20 @@ pub(crate) async fn admit(call: &mut Call, rule: Rule) -> Result<()> {
             Err(Unclear::Request(error)) => return Err(error),
             Err(Unclear::Object) => vec![(role, Scope::All)],
         };
-        if let Some((role, scope)) = needs.iter().find(|(role, scope)| !caller.may(*role, scope)) {
-            return Err(denied(&caller, *role, scope));
+        if needs.iter().any(|(role, scope)| !caller.may(*role, scope)) {
+            return Err(denied(&caller, role, object));
         }
     }
     call.set_caller(caller);
     Ok(())
 }
 
-fn denied(caller: &Caller, role: Role, scope: &Scope) -> ApiError {
-    // Which experiment a run belongs to is not for everybody to know.
-    let what = match scope {
-        Scope::All => "everything, or for what the request is about if it exists",
-        Scope::Experiment(_) => "its experiment, or for everything",
-        Scope::RegisteredModel(_) => "the registered model, or for everything",
+/// The text depends on the route alone: whether there is such a run is not for everybody to know.
+fn denied(caller: &Caller, role: Role, object: Object) -> ApiError {
+    let what = match object {
+        Object::Everything => "everything",
+        Object::RegisteredModel | Object::ModelVersion => "this registered model, or for everything",
+        _ => "this experiment, or for everything",
     };
     let name = caller.name();
     ApiError::new(
