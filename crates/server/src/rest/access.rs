@@ -178,6 +178,13 @@ const TABLE: &[(&str, &str, Rule)] = &[
     ("PUT DELETE", "/api/runlake/auth/users/{name}/roles", Needs(Admin, Everything)),
     ("GET POST", "/api/runlake/auth/tokens", SignedIn),
     ("DELETE", "/api/runlake/auth/tokens/{token_id}", SignedIn),
+    ("POST", "2.0/mlflow/users/create", Needs(Admin, Everything)),
+    ("GET", "2.0/mlflow/users/get", SignedIn),
+    ("GET", "2.0/mlflow/users/current", SignedIn),
+    ("GET", "2.0/mlflow/users/list", Needs(Admin, Everything)),
+    ("PATCH", "2.0/mlflow/users/update-password", SignedIn),
+    ("PATCH", "2.0/mlflow/users/update-admin", Needs(Admin, Everything)),
+    ("DELETE", "2.0/mlflow/users/delete", Needs(Admin, Everything)),
     // What is not offered, or an empty list.
     ("GET POST ANY", "2.0/mlflow/traces", SignedIn),
     ("GET POST", "3.0/mlflow/datasets/search", SignedIn),

@@ -11,7 +11,7 @@ use crate::call::Call;
 use crate::caller::{Caller, SESSION_COOKIE, session_secret};
 use crate::error::{ApiError, Code, Result};
 use crate::wire::{
-    Empty, LoggedIn, RoleAnswer, TokenAnswer, TokenCreated, TokensAnswer, UserAnswer, UsersAnswer, WhoAmI, json,
+    Empty, Fields, LoggedIn, RoleAnswer, TokenAnswer, TokenCreated, TokensAnswer, UserAnswer, UsersAnswer, WhoAmI, json,
 };
 
 pub(super) async fn whoami(call: Call) -> Result<Response> {
@@ -103,18 +103,23 @@ pub(super) async fn remove_user(call: Call) -> Result<Response> {
 
 pub(super) async fn set_password(mut call: Call) -> Result<Response> {
     let (fields, name) = (call.fields().await?, call.param("name")?);
+    change_password(call, name, fields).await
+}
+
+/// Changes a password to the field `password`. For one's own, `current_password` must be right.
+pub(super) async fn change_password(call: Call, name: String, fields: Fields) -> Result<Response> {
     let password = fields.required_text("password")?;
     let identity = call.app.identity();
-    if !call.caller().may_everywhere(Role::Admin) {
-        if call.caller().name() != name {
-            return Err(others());
-        }
+    if call.caller().name() == name {
+        // Who finds a browser open, or a token lying about, does not take the account over.
         let current = fields.required_text("current_password")?;
         let credentials = Credentials::Password { name: name.clone(), password: current };
         identity.authenticate(&credentials, call.peer()).await.map_err(|error| match error {
             Error::Unauthenticated => ApiError::new(Code::PermissionDenied, "The current password is not right."),
             other => other.into(),
         })?;
+    } else if !call.caller().may_everywhere(Role::Admin) {
+        return Err(others());
     }
     identity.set_password(&name, password).await?;
     tracing::info!(user = name, by = call.caller().name(), "a password was changed");
@@ -134,8 +139,9 @@ pub(super) async fn remove_role(mut call: Call) -> Result<Response> {
 
 async fn change_role(call: Call, name: &str, scope: Scope, role: Option<Role>) -> Result<Response> {
     let by = call.caller().name();
-    tracing::info!(user = name, by, kind = %scope.kind(), id = scope.id(), ?role, "a role is changed");
+    let told = scope.clone();
     call.app.identity().set_role(name, scope, role, by).await?;
+    tracing::info!(user = name, by, kind = %told.kind(), id = told.id(), ?role, "a role was changed");
     Ok(json(&UserAnswer::from(&call.app.identity().user(name).await?)))
 }
 
@@ -188,6 +194,7 @@ pub(super) async fn revoke_token(call: Call) -> Result<Response> {
     Ok(json(&Empty {}))
 }
 
-fn others() -> ApiError {
+/// The answer about another user, whether there is one or not.
+pub(super) fn others() -> ApiError {
     ApiError::new(Code::PermissionDenied, "Permission denied: this is for the user themselves, or an administrator.")
 }

@@ -11,6 +11,7 @@ mod experiments;
 mod lake;
 mod logged_models;
 mod metrics;
+mod mlflow_users;
 mod multipart;
 mod run_data;
 mod runs;
@@ -168,6 +169,14 @@ impl Table {
         self.at_root(GET, "/api/runlake/auth/tokens", auth::tokens);
         self.at_root(POST, "/api/runlake/auth/tokens", auth::create_token);
         self.at_root(DELETE, "/api/runlake/auth/tokens/{token_id}", auth::revoke_token);
+
+        self.post("2.0/mlflow/users/create", mlflow_users::create);
+        self.get("2.0/mlflow/users/get", mlflow_users::get);
+        self.get("2.0/mlflow/users/current", mlflow_users::current);
+        self.get("2.0/mlflow/users/list", mlflow_users::list);
+        self.patch("2.0/mlflow/users/update-password", mlflow_users::update_password);
+        self.patch("2.0/mlflow/users/update-admin", mlflow_users::update_admin);
+        self.delete("2.0/mlflow/users/delete", mlflow_users::delete);
     }
 
     fn get<H: Handler>(&mut self, path: &'static str, handler: H) {

@@ -128,6 +128,49 @@ pub(crate) struct UsersAnswer {
     pub(crate) users: Vec<UserAnswer>,
 }
 
+/// A user as MLflow's basic-auth app tells of one.
+#[derive(Debug, Serialize)]
+struct MlflowUser {
+    /// A number, as its clients expect one: when the user was made, in microseconds.
+    id: i64,
+    username: String,
+    is_admin: bool,
+}
+
+impl From<&UserInfo> for MlflowUser {
+    fn from(user: &UserInfo) -> Self {
+        Self {
+            id: user.creation_time.micros(),
+            username: user.name.clone(),
+            is_admin: user.grants.everywhere() == Some(Role::Admin),
+        }
+    }
+}
+
+/// Answer of `mlflow/users/create`, `get` and `current`.
+#[derive(Debug, Serialize)]
+pub(crate) struct MlflowUserAnswer {
+    user: MlflowUser,
+}
+
+impl From<&UserInfo> for MlflowUserAnswer {
+    fn from(user: &UserInfo) -> Self {
+        Self { user: user.into() }
+    }
+}
+
+/// Answer of `mlflow/users/list`.
+#[derive(Debug, Serialize)]
+pub(crate) struct MlflowUsersAnswer {
+    users: Vec<MlflowUser>,
+}
+
+impl From<&[UserInfo]> for MlflowUsersAnswer {
+    fn from(users: &[UserInfo]) -> Self {
+        Self { users: users.iter().map(MlflowUser::from).collect() }
+    }
+}
+
 /// A token, without its secret.
 #[derive(Debug, Serialize)]
 pub(crate) struct TokenAnswer {

@@ -151,6 +151,28 @@ async fn bad_input_says_what_is_wrong_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn users_are_managed_as_with_mlflow_too() {
+    let guarded = Guarded::start().await;
+    let ask = |caller: &'static str, method: &'static str, path: &'static str, body: Value| {
+        let uri = format!("/api/2.0/mlflow/users/{path}");
+        let guarded = &guarded;
+        async move { guarded.ask(Some(caller), method, &uri, body.to_string()).await }
+    };
+    let made = ask("admin", "POST", "create", json!({"username": "new", "password": PASSWORD})).await.json();
+    assert_eq!((&made["user"]["username"], &made["user"]["is_admin"]), (&json!("new"), &json!(false)));
+    assert!(made["user"]["id"].is_i64());
+    assert_eq!(ask("new", "GET", "list", json!({})).await.status.as_u16(), 403);
+    assert_eq!(ask("new", "GET", "get?username=admin", json!({})).await.status.as_u16(), 403);
+    assert_eq!(ask("new", "GET", "get?username=new", json!({})).await.json(), made);
+    assert_eq!(ask("admin", "PATCH", "update-admin", json!({"username": "new", "is_admin": true})).await.text(), "{}");
+    assert_eq!(ask("new", "GET", "list", json!({})).await.json()["users"].as_array().unwrap().len(), 10);
+    let own = json!({"username": "new", "password": "a newer password"});
+    assert_eq!(ask("new", "PATCH", "update-password", own).await.status.as_u16(), 400, "the current one is missing");
+    assert_eq!(ask("admin", "DELETE", "delete", json!({"username": "new"})).await.text(), "{}");
+    assert_eq!(ask("new", "GET", "current", json!({})).await.status.as_u16(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_identity_everybody_may_do_everything() {
     let server = Server::start(Settings::default()).await;
     assert_eq!(server.get(&format!("{AUTH}/whoami")).await.json(), json!({"auth": "none", "roles": []}));
