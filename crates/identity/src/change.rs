@@ -6,8 +6,11 @@ use std::time::Duration;
 use runlake_types::rows::{Role, RoleGrant, Row as _, Token, User};
 use runlake_types::{TableId, Timestamp, WriteBatch};
 
-use crate::directory::Account;
+use crate::directory::{Account, end_of};
 use crate::{Error, Grants, Identity, Result, Scope, names, secret};
+
+/// Tokens of one user that work at the same time.
+const MOST_TOKENS: usize = 1000;
 
 /// A user to be made.
 #[derive(Clone)]
@@ -212,8 +215,15 @@ impl Identity {
         self.check_writable()?;
         let _changing = self.inner.changing.lock().await;
         self.account(&request.user_name)?;
-        let (token_id, secret) = (secret::token_id()?, secret::random()?);
         let now = self.now();
+        let is_live = |token: &&Token| token.user_name == request.user_name && end_of(token, now).is_none();
+        if self.inner.directory.read().tokens().filter(is_live).count() >= MOST_TOKENS {
+            return Err(Error::Conflict(format!(
+                "The user {:?} has {MOST_TOKENS} tokens that work; revoke some first.",
+                request.user_name
+            )));
+        }
+        let (token_id, secret) = (secret::token_id()?, secret::random()?);
         let after = |lifetime: Duration| {
             let micros = i64::try_from(lifetime.as_micros()).unwrap_or(i64::MAX);
             Timestamp::from_micros(now.micros().saturating_add(micros))

@@ -60,7 +60,7 @@ impl Principal {
 
 /// What a secret is checked against.
 struct Claim {
-    /// Whose failures are counted.
+    /// Whose failures are counted: a user, or something with a colon, which no user has in the name.
     name: String,
     /// The secret that was given.
     secret: String,
@@ -115,11 +115,11 @@ impl Identity {
             Credentials::Token(text) => {
                 let Some((id, secret)) = parse_token(text) else {
                     let right = Err("the token is not one of runlake's");
-                    return Ok(Claim { name: "token".into(), secret: String::new(), right });
+                    return Ok(Claim { name: "token:".into(), secret: String::new(), right });
                 };
                 let now = self.now();
                 let right = self.directory(|directory| token_of(directory, id, now)).await?;
-                Ok(Claim { name: format!("token {id}"), secret: secret.to_owned(), right })
+                Ok(Claim { name: format!("token:{id}"), secret: secret.to_owned(), right })
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::directory::Directory;
 use crate::{Error, Identity, NewUser, Result, Scope, UserInfo, secret};
 
 /// Whose failures are counted.
-const NAME: &str = "first set-up";
+const NAME: &str = "setup:";
 
 /// The one-time secret, while there is one.
 #[derive(Debug, Default)]

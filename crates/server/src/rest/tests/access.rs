@@ -262,7 +262,8 @@ impl Guarded {
     }
 
     pub(super) async fn ask(&self, caller: Option<&str>, method: &str, uri: &str, body: String) -> Answer {
-        let mut request = Request::builder().method(method).uri(uri).header(header::CONTENT_TYPE, "application/json");
+        let mut request = Request::builder().method(method).uri(uri).header(header::HOST, "localhost");
+        request = request.header(header::CONTENT_TYPE, "application/json");
         if let Some(name) = caller {
             request = request.header(header::AUTHORIZATION, basic(name, PASSWORD));
         }
@@ -403,5 +404,50 @@ async fn a_role_for_one_experiment_reaches_no_further() {
     ] {
         let answer = guarded.ask(Some("approver of another"), method, &format!("{files}{path}"), "x".into()).await;
         assert_eq!(answer.status.as_u16(), status, "{method} {path}: {}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_an_upload_bring_the_credentials_of_who_began_it() {
+    let guarded = Guarded::start().await;
+    let mpu = "/api/2.0/mlflow-artifacts/mpu";
+    let body = json!({"path": "f", "num_parts": 1}).to_string();
+    let begun = guarded.ask(Some("editor of it"), "POST", &format!("{mpu}/create/1/r"), body).await.json();
+    let part = &begun["credentials"][0];
+    let uri = part["url"].as_str().unwrap().to_owned();
+    let authorization = part["headers"]["Authorization"].as_str().unwrap();
+    assert_eq!(authorization, basic("editor of it", PASSWORD));
+    let request = |authorization: Option<&str>| {
+        let mut request = Request::builder().method("PUT").uri(&uri);
+        if let Some(value) = authorization {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        request.body(Body::from("x")).unwrap()
+    };
+    assert_eq!(guarded.server.send(request(None)).await.status, StatusCode::UNAUTHORIZED);
+    let sent = guarded.server.send(request(Some(authorization))).await;
+    assert_eq!(sent.status, StatusCode::OK, "{}", sent.text());
+}
+
+/// Searches over all registered models show those that the caller may see. Of use as soon as models can be registered.
+#[tokio::test(flavor = "multi_thread")]
+async fn registered_models_that_may_not_be_seen_are_not_found() {
+    let guarded = Guarded::start().await;
+    let api = "/api/2.0/mlflow";
+    for name in ["m", "other"] {
+        let body = json!({"name": name}).to_string();
+        let made = guarded.ask(Some("admin"), "POST", &format!("{api}/registered-models/create"), body).await;
+        if made.status == StatusCode::NOT_IMPLEMENTED {
+            return;
+        }
+        let body = json!({"name": name, "source": "s3://elsewhere/m"}).to_string();
+        let made = guarded.ask(Some("admin"), "POST", &format!("{api}/model-versions/create"), body).await;
+        assert_eq!(made.status, StatusCode::OK, "{}", made.text());
+    }
+    for (path, list) in [("registered-models/search", "registered_models"), ("model-versions/search", "model_versions")]
+    {
+        let found = guarded.ask(Some("viewer of it"), "GET", &format!("{api}/{path}"), String::new()).await.json();
+        let names: Vec<&str> = found[list].as_array().unwrap().iter().map(|e| e["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["m"], "{path}");
     }
 }
