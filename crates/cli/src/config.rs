@@ -32,6 +32,19 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Whether callers must say who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Auth {
+    /// Only if the server listens beyond this machine.
+    #[default]
+    Auto,
+    /// Nobody: whoever reaches the server may do everything.
+    None,
+    /// Everybody.
+    Required,
+}
+
 macro_rules! options {
     ($($(#[$attribute:meta])* $name:ident: $kind:ty,)*) => {
         /// Options of `runlake server`; what is not given is `None`.
@@ -126,6 +139,19 @@ options! {
     #[arg(long, env = "RUNLAKE_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
     allowed_origins: Vec<String>,
 
+    /// Whether callers must say who they are, with a password or token (see `runlake user --help`). With auto they must
+    /// as soon as the server listens on another address than localhost [default: auto].
+    #[arg(long, env = "RUNLAKE_AUTH")]
+    auth: Auth,
+
+    /// Certificate of the server, to speak HTTPS: a PEM file, with the certificates that signed it after it.
+    #[arg(long, env = "RUNLAKE_TLS_CERT", value_name = "FILE")]
+    tls_cert: PathBuf,
+
+    /// Private key of the certificate: a PEM file without a pass phrase.
+    #[arg(long, env = "RUNLAKE_TLS_KEY", value_name = "FILE")]
+    tls_key: PathBuf,
+
     /// Refuse param and tag values that are too long instead of cutting them.
     #[arg(long, env = "RUNLAKE_REFUSE_LONG_VALUES", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_name = "BOOL")]
@@ -186,12 +212,14 @@ mod tests {
              artifacts-destination = \"/data\"\nallowed-artifact-schemes = [\"http\"]\nmemory-budget = \"1GB\"\n\
              flush-interval = \"5s\"\nretain = \"2d\"\nbody-limit = \"1MiB\"\n\
              max-connections = 9\ndrain-timeout = \"1s\"\nallowed-hosts = [\"a\"]\nallowed-origins = [\"b\"]\n\
+             auth = \"required\"\ntls-cert = \"c.pem\"\ntls-key = \"k.pem\"\n\
              refuse-long-values = true\nread-only = true\ntakeover = false\nlog-format = \"json\"\nlog-level = \"warn\"\n",
         )
         .unwrap();
         assert_eq!(file.port, Some(5001));
         assert_eq!(file.memory_budget, Some(Size(1_000_000_000)));
         assert_eq!(file.log_format, Some(LogFormat::Json));
+        assert_eq!((file.auth, file.tls_key), (Some(Auth::Required), Some(PathBuf::from("k.pem"))));
         assert_eq!(file.allowed_hosts, Some(vec!["a".to_owned()]));
         assert_eq!(file.allowed_artifact_schemes, Some(vec!["http".to_owned()]));
     }

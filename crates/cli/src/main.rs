@@ -1,19 +1,25 @@
 //! The `runlake` binary: command line, configuration, wiring, signals.
 
+mod client;
 mod config;
 mod doctor;
 mod lake;
 mod logging;
+mod secret_input;
 mod server;
+mod tokens;
 mod units;
 mod upkeep;
+mod users;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::{LakeArgs, ServerArgs};
+use crate::tokens::TokenCommand;
 use crate::upkeep::{Target, VacuumArgs};
+use crate::users::UserCommand;
 
 /// What a command ends with when it fails: one sentence on what went wrong, and what to do.
 type Result<T = (), E = Failure> = std::result::Result<T, E>;
@@ -33,6 +39,8 @@ Examples:
   runlake server                                  a lake in ./runlake-data, on http://127.0.0.1:5000
   runlake server --lake s3://bucket/experiments   a lake on an object store
   runlake flush --server http://127.0.0.1:5000    bring the tables up to date now
+  runlake user add ann --role admin --lake ./runlake-data
+                                                  the first administrator, before the server starts
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
 #[derive(Debug, Subcommand)]
@@ -48,6 +56,15 @@ enum Command {
     Compact(Target),
     /// Deletes table files that no recent version of the tables names.
     Vacuum(VacuumArgs),
+    /// Manages who may use a lake: users, roles, passwords.
+    ///
+    /// Through the server that owns the lake (--server, as an administrator), or on a lake that no server has open
+    /// (--lake), which also makes the first administrator: `runlake user add NAME --role admin --lake PLACE`.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Manages tokens, which programs log in with.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Checks a lake and says what it finds. Exit code 1 if something is wrong.
     ///
     /// Reads only, and can be used beside a running server.
@@ -103,6 +120,8 @@ async fn run(command: Command) -> Result {
         Command::Flush(target) => upkeep::flush(target).await,
         Command::Compact(target) => upkeep::compact(target).await,
         Command::Vacuum(args) => upkeep::vacuum(args).await,
+        Command::User(command) => users::run(command).await,
+        Command::Token(command) => tokens::run(command).await,
         Command::Doctor(args) => doctor::run(args).await,
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use runlake_artifacts::Artifacts;
 use runlake_engine::{Access, Engine};
-use runlake_server::{App, HttpPost};
+use runlake_identity::{Identity, IdentitySettings};
+use runlake_server::{App, HttpPost, Tls};
 use runlake_storage::{Store, names};
 use runlake_tracking::{Tracking, TrackingSettings};
 use runlake_webhooks::{WebhookSettings, Webhooks};
@@ -15,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::ServerArgs;
+use crate::config::{Auth, ServerArgs};
 use crate::lake::{open_engine, open_lake_store, open_store};
 use crate::{Failure, Result, logging};
 
@@ -32,6 +33,7 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
     let (args, file) = args.with_file()?;
     logging::start(args.log_format.unwrap_or_default(), args.log_level.as_deref().unwrap_or("info"))?;
     let signals = Signals::listen()?;
+    let tls = tls(&args)?;
     let listener = bind(&args).await?;
     let address = listener.local_addr().map_err(|error| Failure::new(format!("the socket has no address: {error}")))?;
 
@@ -54,9 +56,23 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
         .map_err(|error| Failure::new(format!("the experiments of the lake cannot be read: {error}")))?;
     let webhooks = webhooks(&args, &engine).await?;
     tracking.tell(webhooks.clone());
-    let app = App::new(tracking, Artifacts::new(artifacts.clone()), foreign, server_settings(&args));
+    let identity = Identity::open(engine.clone(), &IdentitySettings::default())
+        .await
+        .map_err(|error| Failure::new(format!("the users of the lake cannot be read: {error}")))?;
+    let settings = runlake_server::Settings {
+        demand_credentials: demands_credentials(&args, address),
+        tls,
+        ..server_settings(&args)
+    };
+    let (url, is_open) = (url(address, settings.tls.is_some()), !settings.demand_credentials);
+    let app = App::new(tracking, Artifacts::new(artifacts.clone()), foreign, identity.clone(), settings);
 
-    announce(address, &store, &artifacts, &args, file);
+    announce(&url, &store, &artifacts, &args, file);
+    if is_open {
+        warn_if_open(address);
+    } else {
+        announce_setup(&url, &identity, args.is_read_only()).await?;
+    }
     let stop = CancellationToken::new();
     tokio::spawn(signals.obey(stop.clone()));
     tokio::spawn(watch(engine.clone(), stop.clone()));
@@ -77,6 +93,47 @@ async fn webhooks(args: &ServerArgs, engine: &Engine) -> Result<Webhooks> {
     Webhooks::open(engine.clone(), settings, Arc::new(post))
         .await
         .map_err(|error| Failure::new(format!("the webhooks of the lake cannot be read: {error}")))
+}
+
+/// Whether callers must say who they are: unless told otherwise, as soon as others than this machine can reach the
+/// server.
+fn demands_credentials(args: &ServerArgs, address: SocketAddr) -> bool {
+    match args.auth.unwrap_or_default() {
+        Auth::Required => true,
+        Auth::None => false,
+        Auth::Auto => !address.ip().to_canonical().is_loopback(),
+    }
+}
+
+fn warn_if_open(address: SocketAddr) {
+    if !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(%address, "--auth none: whoever reaches this address may read and change everything");
+    }
+}
+
+/// Without an administrator nobody can log in: whoever reads this makes the first.
+async fn announce_setup(url: &str, identity: &Identity, is_read_only: bool) -> Result {
+    let failed = |error: runlake_identity::Error| Failure::new(format!("the first set-up cannot begin: {error}"));
+    if let Some(token) = identity.begin_setup().await.map_err(failed)? {
+        println!(
+            "  Nobody can log in yet. Make the first administrator, once, with this token of this start:\n\n  \
+             runlake user create-admin NAME --server {url} --setup-token {token}\n"
+        );
+    } else if is_read_only && identity.users().await.map_err(failed)?.is_empty() {
+        tracing::warn!("nobody can log in: make a user through the server that writes the lake");
+    }
+    Ok(())
+}
+
+fn tls(args: &ServerArgs) -> Result<Option<Tls>> {
+    match (&args.tls_cert, &args.tls_key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => {
+            Tls::read(certificate, key).map(Some).map_err(|error| Failure::usage(error.to_string()))
+        }
+        (Some(_), None) => Err(Failure::usage("--tls-cert needs --tls-key, the private key of the certificate")),
+        (None, Some(_)) => Err(Failure::usage("--tls-key needs --tls-cert, the certificate of the key")),
+    }
 }
 
 /// Ends the server when the engine has failed (its disk is gone, another server took the lake over): whoever runs it
@@ -174,14 +231,19 @@ async fn artifact_root(args: &ServerArgs) -> Result<(String, Option<(String, Art
     Ok((root.clone(), Some((root, Artifacts::new(store)))))
 }
 
-/// Tells whoever started the server how to use it.
-fn announce(address: SocketAddr, store: &Store, artifacts: &Store, args: &ServerArgs, file: Option<PathBuf>) {
+/// The server's address as clients on this machine call it.
+fn url(address: SocketAddr, is_encrypted: bool) -> String {
     let host = match address.ip() {
         std::net::IpAddr::V4(ip) if !ip.is_unspecified() => ip.to_string(),
         std::net::IpAddr::V6(ip) if !ip.is_unspecified() => format!("[{ip}]"),
         std::net::IpAddr::V4(_) | std::net::IpAddr::V6(_) => "127.0.0.1".to_owned(),
     };
-    let url = format!("http://{host}:{}", address.port());
+    let scheme = if is_encrypted { "https" } else { "http" };
+    format!("{scheme}://{host}:{}", address.port())
+}
+
+/// Tells whoever started the server how to use it.
+fn announce(url: &str, store: &Store, artifacts: &Store, args: &ServerArgs, file: Option<PathBuf>) {
     let access = if args.is_read_only() { "  (read only)" } else { "" };
     let file = file.map(|path| format!("  options    {}\n", path.display())).unwrap_or_default();
     println!(
@@ -191,9 +253,6 @@ fn announce(address: SocketAddr, store: &Store, artifacts: &Store, args: &Server
         lake = place(store),
         artifacts = place(artifacts),
     );
-    if address.ip().is_unspecified() {
-        tracing::info!(%address, "listening on every network of this machine");
-    }
 }
 
 /// A folder as a path, anything else as a URL.

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
+use reqwest::Method;
 use runlake_artifacts::Artifacts;
 use runlake_engine::{Engine, Settings};
 use runlake_storage::names;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::client::Server;
 use crate::lake::{open_engine, open_lake_store, open_store};
 use crate::units::Span;
 use crate::{Failure, Result};
@@ -19,7 +20,8 @@ use crate::{Failure, Result};
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Target {
-    /// Address of the server that has the lake open, e.g. http://127.0.0.1:5000.
+    /// Address of the server that has the lake open, e.g. http://127.0.0.1:5000. Who you are is taken from
+    /// RUNLAKE_TOKEN or MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
     #[arg(long, env = "RUNLAKE_SERVER", value_name = "URL")]
     server: Option<String>,
 
@@ -64,14 +66,9 @@ struct Vacuumed {
     staging_files_removed: u64,
 }
 
-#[derive(Debug, Deserialize)]
-struct Refusal {
-    message: String,
-}
-
 pub(crate) async fn flush(target: Target) -> Result {
     let done = match target.open().await? {
-        Opened::Server(server) => server.post("flush", json!({})).await?,
+        Opened::Server(server) => server.send(Method::POST, "flush", &json!({})).await?,
         Opened::Lake(engine) => {
             let summary = finish(&engine, engine.flush().await).await?;
             Flushed { points: summary.points, changes: summary.changes }
@@ -83,7 +80,7 @@ pub(crate) async fn flush(target: Target) -> Result {
 
 pub(crate) async fn compact(target: Target) -> Result {
     let done = match target.open().await? {
-        Opened::Server(server) => server.post("compact", json!({})).await?,
+        Opened::Server(server) => server.send(Method::POST, "compact", &json!({})).await?,
         Opened::Lake(engine) => {
             let summary = finish(&engine, engine.compact().await).await?;
             Compacted { files_removed: summary.files_removed, files_added: summary.files_added }
@@ -96,7 +93,9 @@ pub(crate) async fn compact(target: Target) -> Result {
 pub(crate) async fn vacuum(args: VacuumArgs) -> Result {
     let retain = args.retain.0;
     let done = match args.target.open().await? {
-        Opened::Server(server) => server.post("vacuum", json!({ "retain_seconds": retain.as_secs() })).await?,
+        Opened::Server(server) => {
+            server.send(Method::POST, "vacuum", &json!({ "retain_seconds": retain.as_secs() })).await?
+        }
         Opened::Lake(engine) => {
             let outcome = vacuum_at_rest(&engine, retain, args.artifacts_destination.as_deref()).await;
             let closed = close(&engine).await;
@@ -133,15 +132,20 @@ async fn vacuum_at_rest(engine: &Engine, retain: Duration, destination: Option<&
 }
 
 /// A way to the lake.
-enum Opened {
+pub(crate) enum Opened {
     Server(Server),
     Lake(Box<Engine>),
 }
 
 impl Target {
-    async fn open(self) -> Result<Opened> {
+    /// Whether it is a lake that no server has open.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.server.is_none()
+    }
+
+    pub(crate) async fn open(self) -> Result<Opened> {
         match (self.server, self.lake) {
-            (Some(url), _) => Ok(Opened::Server(Server { url: url.trim_end_matches('/').to_owned() })),
+            (Some(url), _) => Ok(Opened::Server(Server::at(&url))),
             (None, Some(place)) => {
                 let store = open_lake_store(&place).await?;
                 Ok(Opened::Lake(Box::new(open_engine(store, Settings::default()).await?)))
@@ -159,45 +163,11 @@ async fn finish<T>(engine: &Engine, outcome: runlake_engine::Result<T>) -> Resul
     Ok(done)
 }
 
-async fn close(engine: &Engine) -> Result {
+pub(crate) async fn close(engine: &Engine) -> Result {
     engine.close().await.map_err(|error| Failure::new(format!("the lake could not be closed: {error}")))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
 fn told(error: impl std::fmt::Display) -> Failure {
     Failure::new(error.to_string())
-}
-
-/// A running server.
-struct Server {
-    url: String,
-}
-
-impl Server {
-    async fn post<T: DeserializeOwned>(&self, action: &str, body: serde_json::Value) -> Result<T> {
-        let url = format!("{}/api/runlake/{action}", self.url);
-        let unreachable = |error: reqwest::Error| {
-            Failure::new(format!(
-                "the server at {} did not answer: {error}; is it running, and is the address right?",
-                self.url
-            ))
-        };
-        let client =
-            reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).build().map_err(unreachable)?;
-        let response = client.post(&url).json(&body).send().await.map_err(unreachable)?;
-        let status = response.status();
-        let answer = response.bytes().await.map_err(unreachable)?;
-        if status.is_success() {
-            return serde_json::from_slice(&answer).map_err(|error| {
-                Failure::new(format!(
-                    "{url} answered what runlake does not understand ({error}); is it a runlake server?"
-                ))
-            });
-        }
-        let reason = match serde_json::from_slice(&answer) {
-            Ok(Refusal { message }) => message,
-            Err(_) => format!("status {status}; is it a runlake server?"),
-        };
-        Err(Failure::new(format!("{url} refused: {reason}")))
-    }
 }

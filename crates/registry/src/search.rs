@@ -63,6 +63,15 @@ struct Subject<'a> {
 impl Registry {
     /// A page of the registered models that match.
     pub async fn search_models(&self, request: &Search) -> Result<Page<ModelInfo>> {
+        self.search_models_among(request, |_| true).await
+    }
+
+    /// The same for a caller who may not see all models.
+    pub async fn search_models_among(
+        &self,
+        request: &Search,
+        may_see: impl Fn(&str) -> bool,
+    ) -> Result<Page<ModelInfo>> {
         let limit = page_size(request.max_results, PAGE_MODELS, MAX_PAGE_MODELS)?;
         let filter = Filter::parse(request.filter.as_deref().unwrap_or_default(), MODEL_FIELDS)?;
         let order = Order::of_models(&request.order_by)?;
@@ -75,7 +84,9 @@ impl Registry {
             let tags = tags.remove(&model.name).unwrap_or_default();
             (model, tags)
         });
-        let found = models.filter(|(model, tags)| filter.matches(&Subject { name: &model.name, version: None, tags }));
+        let found = models.filter(|(model, tags)| {
+            may_see(&model.name) && filter.matches(&Subject { name: &model.name, version: None, tags })
+        });
         let (found, next) = page(
             found,
             |(model, _)| order.key(&model.name, None, model.last_update_time, model.creation_time),
@@ -89,6 +100,15 @@ impl Registry {
 
     /// A page of the versions that match.
     pub async fn search_versions(&self, request: &Search) -> Result<Page<VersionInfo>> {
+        self.search_versions_among(request, |_| true).await
+    }
+
+    /// The same for a caller who may not see all models.
+    pub async fn search_versions_among(
+        &self,
+        request: &Search,
+        may_see: impl Fn(&str) -> bool,
+    ) -> Result<Page<VersionInfo>> {
         if let Some(count @ ..1) = request.max_results {
             return Err(Error::invalid(format!(
                 "Invalid value for max_results. It must be a positive integer, but got {count}"
@@ -112,7 +132,8 @@ impl Registry {
             VersionInfo { version, tags, aliases }
         });
         let found = versions.filter(|info| {
-            filter.matches(&Subject { name: &info.version.name, version: Some(&info.version), tags: &info.tags })
+            may_see(&info.version.name)
+                && filter.matches(&Subject { name: &info.version.name, version: Some(&info.version), tags: &info.tags })
         });
         let (items, next) = page(
             found,

@@ -1,9 +1,10 @@
 //! What the handlers share, and the frame around each of them.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -13,17 +14,23 @@ use futures::FutureExt as _;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use runlake_artifacts::Artifacts;
 use runlake_engine::Engine;
+use runlake_identity::Identity;
 use runlake_registry::Registry;
 use runlake_tracking::Tracking;
+use runlake_types::ExperimentId;
 use tracing::Instrument as _;
 
 use crate::call::Call;
 use crate::error::{ApiError, Result};
 use crate::guard::Guard;
 use crate::metrics::{Metrics, RouteMetrics};
+use crate::permit;
+use crate::rest::Rule;
 use crate::settings::Settings;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Runs whose experiment is remembered before all are forgotten.
+const MOST_HOMES: usize = 50_000;
 /// Longest request id that is taken over from a caller.
 const REQUEST_ID_BYTES: usize = 128;
 
@@ -38,6 +45,9 @@ struct Parts {
     artifacts: Artifacts,
     /// Files at a place that clients write themselves, and the URI of that place.
     foreign: Option<(String, Artifacts)>,
+    identity: Identity,
+    /// The experiment of each run that a caller with a role for single experiments asked for. It never changes.
+    homes: Mutex<HashMap<Box<str>, ExperimentId>>,
     settings: Settings,
     guard: Guard,
     metrics: Metrics,
@@ -53,6 +63,7 @@ impl App {
         tracking: Tracking,
         artifacts: Artifacts,
         foreign: Option<(String, Artifacts)>,
+        identity: Identity,
         settings: Settings,
     ) -> Self {
         Self(Arc::new(Parts {
@@ -60,6 +71,8 @@ impl App {
             tracking,
             artifacts,
             foreign,
+            identity,
+            homes: Mutex::default(),
             guard: Guard::new(&settings),
             settings,
             metrics: Metrics::new(),
@@ -88,6 +101,25 @@ impl App {
         self.0.foreign.as_ref()
     }
 
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// The experiment of a run.
+    pub(crate) async fn home_of_run(&self, run_id: &str) -> Result<ExperimentId, runlake_tracking::Error> {
+        let homes = || self.0.homes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(home) = homes().get(run_id) {
+            return Ok(*home);
+        }
+        let home = self.0.tracking.experiment_of_run(run_id).await?;
+        let mut homes = homes();
+        if homes.len() >= MOST_HOMES {
+            homes.clear();
+        }
+        homes.insert(run_id.into(), home);
+        Ok(home)
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
     }
@@ -96,8 +128,8 @@ impl App {
         &self.0.metrics
     }
 
-    /// Answers one request: guard, id, handler, error or panic to answer, headers, counters.
-    pub(crate) async fn answer<F, Fut>(self, route: RouteMetrics, handler: F, request: Request) -> Response
+    /// Answers one request: guard, id, caller, handler, error or panic to answer, headers, counters.
+    pub(crate) async fn answer<F, Fut>(self, route: RouteMetrics, rule: Rule, handler: F, request: Request) -> Response
     where
         F: FnOnce(Call) -> Fut,
         Fut: Future<Output = Result<Response>> + Send,
@@ -111,8 +143,12 @@ impl App {
             Ok((StatusCode::FORBIDDEN, refusal).into_response())
         } else {
             let params = RawPathParams::from_request_parts(&mut parts, &()).await.ok();
-            let call = Call::new(self.clone(), parts, body, params);
-            let outcome = AssertUnwindSafe(handler(call)).catch_unwind().instrument(span.clone()).await;
+            let mut call = Call::new(self.clone(), parts, body, params);
+            let work = async move {
+                permit::admit(&mut call, rule).await?;
+                handler(call).await
+            };
+            let outcome = AssertUnwindSafe(work).catch_unwind().instrument(span.clone()).await;
             outcome.unwrap_or_else(|panic| Err(ApiError::internal(panic_message(panic.as_ref()))))
         };
         let mut response = outcome.unwrap_or_else(|error| {
@@ -123,6 +159,9 @@ impl App {
         headers.insert(REQUEST_ID, id);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         self.0.guard.allow(origin.as_ref(), headers);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            self.0.metrics.failed_logins.inc();
+        }
         let (status, elapsed) = (response.status().as_u16(), started.elapsed());
         route.count(status, elapsed.as_secs_f64());
         tracing::debug!(parent: &span, status, micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), "answered");

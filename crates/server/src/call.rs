@@ -1,5 +1,6 @@
 //! One request on its way through a handler.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -13,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use crate::app::App;
+use crate::caller::{self, Caller};
 use crate::error::{ApiError, Result};
 use crate::wire::Fields;
 
@@ -23,11 +25,41 @@ pub(crate) struct Call {
     parts: Parts,
     body: Body,
     params: Option<RawPathParams>,
+    caller: Caller,
 }
 
 impl Call {
     pub(crate) fn new(app: App, parts: Parts, body: Body, params: Option<RawPathParams>) -> Self {
-        Self { app, parts, body, params }
+        Self { app, parts, body, params, caller: Caller::Everybody }
+    }
+
+    /// Who sends it.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    pub(crate) fn set_caller(&mut self, caller: Caller) {
+        self.caller = caller;
+    }
+
+    /// The address it comes from; none without a socket.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        caller::peer(&self.parts)
+    }
+
+    /// [`Call::fields`], which the handler can still ask for.
+    pub(crate) async fn peek_fields(&mut self) -> Result<Fields> {
+        if matches!(self.parts.method, Method::GET | Method::HEAD) {
+            return Ok(self.query());
+        }
+        Ok(Fields::from_json(&self.peek_json().await?))
+    }
+
+    /// [`Call::json_bytes`], which the handler can still ask for.
+    pub(crate) async fn peek_json(&mut self) -> Result<Bytes> {
+        let bytes = self.json_bytes().await?;
+        self.body = Body::from(bytes.clone());
+        Ok(bytes)
     }
 
     /// The parsed fields: query parameters of a GET, else the JSON body.
@@ -101,9 +133,18 @@ impl Call {
     }
 
     /// Who calls, where the server knows its users.
-    #[allow(clippy::unused_self, reason = "callers are told apart once there are users")]
     pub(crate) fn actor(&self) -> Option<&str> {
-        None
+        Some(self.caller.name()).filter(|name| !name.is_empty())
+    }
+
+    /// `http` or `https`, as the client called this server, also through a proxy that says so.
+    pub(crate) fn scheme(&self) -> &str {
+        let forwarded = self.parts.headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+        match forwarded {
+            Some(list) => list.split(',').next().unwrap_or_default().trim(),
+            None if self.app.settings().tls.is_some() => "https",
+            None => "http",
+        }
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {

@@ -15,6 +15,9 @@ pub(crate) type Result<T, E = ApiError> = std::result::Result<T, E>;
 /// Seconds after which a refused request is worth sending again.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// What MLflow's server answers those who do not say who they are.
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"mlflow\"");
+
 /// MLflow's error codes, as far as this server uses them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -30,6 +33,8 @@ pub(crate) enum Code {
     ResourceAlreadyExists,
     /// The thing is in a state that forbids the request.
     InvalidState,
+    /// The caller did not prove who they are.
+    Unauthenticated,
     /// The caller may not do this.
     PermissionDenied,
     /// This server does not offer it.
@@ -52,6 +57,7 @@ impl Code {
             Self::EndpointNotFound => "ENDPOINT_NOT_FOUND",
             Self::ResourceAlreadyExists => "RESOURCE_ALREADY_EXISTS",
             Self::InvalidState => "INVALID_STATE",
+            Self::Unauthenticated => "UNAUTHENTICATED",
             Self::PermissionDenied => "PERMISSION_DENIED",
             Self::NotImplemented => "NOT_IMPLEMENTED",
             Self::RequestLimitExceeded => "REQUEST_LIMIT_EXCEEDED",
@@ -66,6 +72,7 @@ impl Code {
             Self::InvalidParameterValue | Self::BadRequest | Self::ResourceAlreadyExists => StatusCode::BAD_REQUEST,
             Self::ResourceDoesNotExist | Self::EndpointNotFound => StatusCode::NOT_FOUND,
             Self::InvalidState => StatusCode::CONFLICT,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::PermissionDenied => StatusCode::FORBIDDEN,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::RequestLimitExceeded => StatusCode::TOO_MANY_REQUESTS,
@@ -81,6 +88,7 @@ impl Code {
             ErrorKind::NotFound => Self::ResourceDoesNotExist,
             ErrorKind::AlreadyExists => Self::ResourceAlreadyExists,
             ErrorKind::Conflict => Self::InvalidState,
+            ErrorKind::Unauthenticated => Self::Unauthenticated,
             ErrorKind::Denied => Self::PermissionDenied,
             ErrorKind::Unsupported => Self::NotImplemented,
             ErrorKind::Overloaded => Self::RequestLimitExceeded,
@@ -99,12 +107,14 @@ pub(crate) struct ApiError {
     message: String,
     /// What went wrong, for the log only: it may name places of the server.
     cause: Option<String>,
+    /// After how many seconds it is worth asking again.
+    retry_after: Option<u32>,
 }
 
 impl ApiError {
     /// An error with the usual status of its code.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, status: code.status(), message: message.into(), cause: None }
+        Self { code, status: code.status(), message: message.into(), cause: None, retry_after: None }
     }
 
     /// The same error with another status.
@@ -180,7 +190,11 @@ impl IntoResponse for ApiError {
         let body = wire::ErrorAnswer { error_code: self.code.name(), message: &self.message };
         let mut response = wire::json_with(self.status, &body);
         if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            let seconds = self.retry_after.unwrap_or(RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, BASIC);
         }
         response
     }
@@ -197,6 +211,16 @@ macro_rules! from_errors {
 }
 
 from_errors!(runlake_tracking::Error, runlake_registry::Error, runlake_webhooks::Error, runlake_engine::Error);
+
+impl From<runlake_identity::Error> for ApiError {
+    fn from(error: runlake_identity::Error) -> Self {
+        let retry_after = match error {
+            runlake_identity::Error::SlowDown { seconds } => Some(seconds),
+            _ => None,
+        };
+        Self { retry_after, ..Self::new(Code::of(error.kind()), error.to_string()) }
+    }
+}
 
 impl From<runlake_artifacts::Error> for ApiError {
     fn from(error: runlake_artifacts::Error) -> Self {
@@ -224,6 +248,7 @@ mod tests {
             (ErrorKind::NotFound, "RESOURCE_DOES_NOT_EXIST", 404),
             (ErrorKind::AlreadyExists, "RESOURCE_ALREADY_EXISTS", 400),
             (ErrorKind::Conflict, "INVALID_STATE", 409),
+            (ErrorKind::Unauthenticated, "UNAUTHENTICATED", 401),
             (ErrorKind::Denied, "PERMISSION_DENIED", 403),
             (ErrorKind::Unsupported, "NOT_IMPLEMENTED", 501),
             (ErrorKind::Overloaded, "REQUEST_LIMIT_EXCEEDED", 429),

@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     latency: Family<RouteLabels, Histogram, fn() -> Histogram>,
     /// Connections open now.
     pub(crate) connections: Gauge,
+    /// Requests whose credentials were missing or wrong.
+    pub(crate) failed_logins: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -58,7 +60,9 @@ impl Metrics {
         registry.register("http_requests", "Requests by route and status", requests.clone());
         registry.register("http_request_seconds", "Time from request line to answer", latency.clone());
         registry.register("http_connections", "Connections open now", connections.clone());
-        Self { registry, requests, latency, connections }
+        let failed_logins = Counter::default();
+        registry.register("failed_logins", "Requests without right credentials", failed_logins.clone());
+        Self { registry, requests, latency, connections, failed_logins }
     }
 
     /// The counters of a route.

@@ -15,14 +15,18 @@ use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use crate::app::App;
+use crate::caller::Peer;
 use crate::rest::router;
+use crate::tls::Tls;
 
 /// Pause after a failed accept, which usually means that file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -34,8 +38,8 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     let server = Connection::new(router(app.clone()), settings.header_timeout, app, stop.clone(), cut.clone());
-    while let Some((stream, slot)) = next(&listener, &slots, &stop).await {
-        connections.spawn(server.clone().run(stream, slot));
+    while let Some((stream, peer, slot)) = next(&listener, &slots, &stop).await {
+        connections.spawn(server.clone().run(stream, peer, slot));
     }
     drop(listener);
     connections.close();
@@ -52,12 +56,12 @@ async fn next(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     stop: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let accepted = async {
         let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => return (prepared(stream, peer), slot),
+                Ok((stream, peer)) => return (prepared(stream, peer), peer, slot),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!("a connection could not be accepted: {error}");
@@ -110,12 +114,47 @@ impl Connection {
         Self { http, router, app, stop, cut }
     }
 
-    async fn run(self, stream: TcpStream, _slot: OwnedSemaphorePermit) {
-        let open = &self.app.metrics().connections;
+    async fn run(self, stream: TcpStream, peer: SocketAddr, _slot: OwnedSemaphorePermit) {
+        let app = self.app.clone();
+        let open = &app.metrics().connections;
         open.inc();
+        match &app.settings().tls {
+            None => self.speak(stream, peer).await,
+            Some(tls) => {
+                if let Some(stream) = self.shake_hands(tls, stream, peer).await {
+                    self.speak(stream, peer).await;
+                }
+            }
+        }
+        open.dec();
+    }
+
+    /// Agrees on keys. A client that is silent, or speaks something else, is dropped.
+    async fn shake_hands(&self, tls: &Tls, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
+        let patience = self.app.settings().handshake_timeout;
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(patience, tls.acceptor().accept(stream)) => shaken,
+            () = self.stop.cancelled() => return None,
+        };
+        match shaken {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, "a TLS handshake failed: {error}");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(%peer, "a TLS handshake did not end in time");
+                None
+            }
+        }
+    }
+
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr) {
         let router = self.router;
-        let service =
-            hyper::service::service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            router.clone().call(request.map(Body::new))
+        });
         let mut connection = std::pin::pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
@@ -127,7 +166,6 @@ impl Connection {
                 }
             }
         };
-        open.dec();
         if let Err(error) = outcome {
             tracing::debug!("a connection ended early: {error}");
         }

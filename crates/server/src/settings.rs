@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::tls::Tls;
+
 /// Limits, time-outs and guards of the HTTP server.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -17,6 +19,12 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// `Host` headers that are let in besides localhost and private addresses; `*` in one stands for any text.
     pub allowed_hosts: Vec<String>,
+    /// Certificate and key, to serve HTTPS instead of HTTP.
+    pub tls: Option<Tls>,
+    /// A TLS handshake is given up when it takes longer than this.
+    pub handshake_timeout: Duration,
+    /// Whether callers must say who they are. Otherwise everybody may do everything.
+    pub demand_credentials: bool,
     /// Origins of other sites that may change data, besides localhost; `*` in one stands for any text.
     pub allowed_origins: Vec<String>,
 }
@@ -30,6 +38,9 @@ impl Default for Settings {
             max_connections: 4096,
             drain_timeout: Duration::from_secs(10),
             allowed_hosts: Vec::new(),
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
+            demand_credentials: false,
             allowed_origins: Vec::new(),
         }
     }

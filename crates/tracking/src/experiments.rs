@@ -16,7 +16,9 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::catalog::Catalog;
 use crate::search::{ExperimentFilter, ExperimentOrder, TokenScope};
-use crate::{CreateExperiment, Error, ExperimentInfo, Page, Result, SearchExperiments, Tracking, uri, validate};
+use crate::{
+    ArtifactPlace, CreateExperiment, Error, ExperimentInfo, Page, Result, SearchExperiments, Tracking, uri, validate,
+};
 
 /// Runs that move together in one write when their experiment is deleted or restored.
 const RUNS_PER_MOVE: usize = 25_000;
@@ -88,17 +90,48 @@ impl Tracking {
 
     /// A page of the experiments that match.
     pub async fn search_experiments(&self, request: &SearchExperiments) -> Result<Page<Arc<ExperimentInfo>>> {
+        self.search_experiments_among(request, |_| true).await
+    }
+
+    /// The same for a caller who may not see all experiments.
+    pub async fn search_experiments_among(
+        &self,
+        request: &SearchExperiments,
+        may_see: impl Fn(ExperimentId) -> bool,
+    ) -> Result<Page<Arc<ExperimentInfo>>> {
         let limit = validate::max_results(request.max_results, limits::SEARCH_PAGE_ROWS)?;
         let filter = ExperimentFilter::parse(request.filter.as_deref().unwrap_or_default())?;
         let order = ExperimentOrder::parse(&request.order_by)?;
         let scope = TokenScope::experiments(request);
         let after = scope.sort_key(request.page_token.as_deref(), &order.kinds())?;
-        let wanted =
-            |info: &ExperimentInfo| request.view_type.takes(info.experiment.lifecycle_stage) && filter.matches(info);
+        let wanted = |info: &ExperimentInfo| {
+            request.view_type.takes(info.experiment.lifecycle_stage)
+                && may_see(info.experiment.experiment_id)
+                && filter.matches(info)
+        };
         let found: Vec<Arc<ExperimentInfo>> =
             self.catalog(|catalog| catalog.all().filter(|info| wanted(info)).cloned().collect()).await?;
         let (items, next) = order.page(found, after.as_ref(), limit);
         Ok(Page { items, next_page_token: next.map(|key| scope.sort_token(&key)) })
+    }
+
+    /// Where the artifacts of each experiment are, deleted ones too.
+    pub async fn artifact_roots(&self) -> Result<Vec<(ExperimentId, ArtifactPlace)>> {
+        let root = |info: &Arc<ExperimentInfo>| {
+            let experiment = &info.experiment;
+            (experiment.experiment_id, ArtifactPlace::of_uri(&experiment.artifact_location))
+        };
+        self.catalog(|catalog| catalog.all().map(root).collect()).await
+    }
+
+    /// The experiment of a run, a deleted one too.
+    pub async fn experiment_of_run(&self, run_id: &str) -> Result<ExperimentId> {
+        Ok(self.run_row(&self.inner.engine.view(), run_id).await?.experiment_id)
+    }
+
+    /// The experiment of a logged model, a deleted one too.
+    pub async fn experiment_of_model(&self, model_id: &str) -> Result<ExperimentId> {
+        Ok(self.model_row(&self.inner.engine.view(), model_id, true).await?.experiment_id)
     }
 
     /// Renames an active experiment; `None` or an empty name changes nothing.

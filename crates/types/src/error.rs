@@ -12,6 +12,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// The thing is in a state that forbids the request (deleted, finished, locked).
     Conflict,
+    /// The caller did not prove who they are.
+    Unauthenticated,
     /// The caller may not do this.
     Denied,
     /// This server does not offer it.

@@ -264,7 +264,7 @@ rows! {
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)*
         }
@@ -493,6 +493,9 @@ impl<T: Value> Value for Option<T> {
 mod registry;
 
 pub use registry::*;
+mod identity;
+
+pub use identity::{Role, RoleGrant, ScopeKind, Token, User};
 
 #[cfg(test)]
 mod tests {

@@ -169,6 +169,12 @@ tables! {
     Webhooks = 21, "webhooks", rows::Webhook;
     /// Messages that webhooks are still owed: not for queries.
     WebhookDeliveries = 22, "webhook_deliveries", rows::WebhookDelivery;
+    /// Users and service accounts. Holds hashes of passwords: SQL hides it.
+    Users = 30, "users", rows::User;
+    /// Tokens of users. Holds hashes of secrets: SQL hides it.
+    Tokens = 31, "tokens", rows::Token;
+    /// Who has which role, and for what.
+    RoleGrants = 32, "role_grants", rows::RoleGrant;
 }
 
 impl TableId {
@@ -188,6 +194,11 @@ impl TableId {
             Self::Metrics => TableKind::Facts,
             _ => TableKind::State,
         }
+    }
+
+    /// Whether the table holds hashes of secrets, which no query may show.
+    pub const fn is_secret(self) -> bool {
+        matches!(self, Self::Users | Self::Tokens)
     }
 
     /// Position of the column called `name`.

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -32,12 +33,21 @@ def binary() -> str:
 class Server:
     """`runlake server` on the lake below `folder`. Start it, stop it, kill it, start it again on the same port."""
 
-    def __init__(self, folder: Path, *args: str, env: dict[str, str] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        *args: str,
+        env: dict[str, str] | None = None,
+        host: str = "127.0.0.1",
+        certificate: Path | None = None,
+    ):
         self.folder = Path(folder)
         self.lake = self.folder / "lake"
         self.log_path = self.folder / "server.log"
         self.port = free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
+        self.host = host
+        self.certificate = certificate
+        self.uri = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
         self.args = args
         self.env = env or {}
         self.process: subprocess.Popen | None = None
@@ -47,7 +57,7 @@ class Server:
             binary(),
             "server",
             "--host",
-            "127.0.0.1",
+            self.host,
             "--port",
             str(self.port),
             "--lake",
@@ -77,8 +87,9 @@ class Server:
         raise RuntimeError(f"no answer from /health within {START_SECONDS} s\n{self.log_tail()}")
 
     def healthy(self) -> bool:
+        trust = ssl.create_default_context(cafile=self.certificate) if self.certificate else None
         try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=5, context=trust) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False

@@ -1,6 +1,7 @@
 //! `experiments/…`
 
 use axum::response::Response;
+use runlake_identity::{Role, Scope};
 
 use crate::call::Call;
 use crate::error::Result;
@@ -26,7 +27,9 @@ pub(super) async fn get_by_name(mut call: Call) -> Result<Response> {
 
 pub(super) async fn search(mut call: Call) -> Result<Response> {
     let request = call.fields().await?.search_experiments()?;
-    let page = call.app.tracking().search_experiments(&request).await?;
+    let caller = call.caller();
+    let may_see = |id| caller.may(Role::Viewer, &Scope::Experiment(id));
+    let page = call.app.tracking().search_experiments_among(&request, may_see).await?;
     Ok(json(&ExperimentsAnswer::from(&page)))
 }
 

@@ -2,13 +2,16 @@
 //!
 //! Every route of MLflow's exists twice, below `/api` and below `/ajax-api`.
 
+mod access;
 mod artifacts;
+mod auth;
 mod download;
 mod elsewhere;
 mod experiments;
 mod lake;
 mod logged_models;
 mod metrics;
+mod mlflow_users;
 mod model_versions;
 mod multipart;
 mod registered_models;
@@ -22,11 +25,14 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, any, on};
 use futures::future::BoxFuture;
+use runlake_identity::Role;
 
 use crate::app::App;
 use crate::call::Call;
 use crate::error::Result;
 use crate::metrics::RouteMetrics;
+
+pub(crate) use access::{Object, Rule};
 
 /// A method of HTTP, for the router and for the metrics page.
 #[derive(Clone, Copy)]
@@ -43,19 +49,26 @@ const DELETE: Verb = Verb { filter: MethodFilter::DELETE, name: "DELETE" };
 
 /// All routes of a server.
 pub fn router(app: App) -> Router {
-    let mut table = Table { app, router: Router::new() };
+    listed(app).finish()
+}
+
+fn listed(app: App) -> Table {
+    let mut table = Table { app, router: Router::new(), listed: Vec::new() };
     table.tracking();
     table.registry();
     table.artifacts();
     table.own();
+    table.auth();
     elsewhere::routes(&mut table);
-    table.finish()
+    table
 }
 
 /// Routes as they are listed.
 struct Table {
     app: App,
     router: Router<App>,
+    /// Verb and label of each route.
+    listed: Vec<(&'static str, &'static str)>,
 }
 
 impl Table {
@@ -185,6 +198,33 @@ impl Table {
         self.at_root(POST, "/api/runlake/vacuum", lake::vacuum);
     }
 
+    /// Log-in, users, tokens, roles.
+    fn auth(&mut self) {
+        self.at_root(GET, "/api/runlake/auth/whoami", auth::whoami);
+        self.at_root(POST, "/api/runlake/auth/setup", auth::set_up);
+        self.at_root(POST, "/api/runlake/auth/login", auth::log_in);
+        self.at_root(POST, "/api/runlake/auth/logout", auth::log_out);
+        self.at_root(GET, "/api/runlake/auth/users", auth::users);
+        self.at_root(POST, "/api/runlake/auth/users", auth::create_user);
+        self.at_root(GET, "/api/runlake/auth/users/{name}", auth::user);
+        self.at_root(PATCH, "/api/runlake/auth/users/{name}", auth::update_user);
+        self.at_root(DELETE, "/api/runlake/auth/users/{name}", auth::remove_user);
+        self.at_root(PUT, "/api/runlake/auth/users/{name}/password", auth::set_password);
+        self.at_root(PUT, "/api/runlake/auth/users/{name}/roles", auth::set_role);
+        self.at_root(DELETE, "/api/runlake/auth/users/{name}/roles", auth::remove_role);
+        self.at_root(GET, "/api/runlake/auth/tokens", auth::tokens);
+        self.at_root(POST, "/api/runlake/auth/tokens", auth::create_token);
+        self.at_root(DELETE, "/api/runlake/auth/tokens/{token_id}", auth::revoke_token);
+
+        self.post("2.0/mlflow/users/create", mlflow_users::create);
+        self.get("2.0/mlflow/users/get", mlflow_users::get);
+        self.get("2.0/mlflow/users/current", mlflow_users::current);
+        self.get("2.0/mlflow/users/list", mlflow_users::list);
+        self.patch("2.0/mlflow/users/update-password", mlflow_users::update_password);
+        self.patch("2.0/mlflow/users/update-admin", mlflow_users::update_admin);
+        self.delete("2.0/mlflow/users/delete", mlflow_users::delete);
+    }
+
     fn get<H: Handler>(&mut self, path: &'static str, handler: H) {
         self.both(GET, path, handler);
     }
@@ -219,7 +259,7 @@ impl Table {
     /// Adds one route. `label` is what the metrics page calls it.
     fn add<H: Handler>(&mut self, verb: Verb, path: &str, label: &'static str, handler: H) {
         let counted = self.app.metrics().route(label, verb.name);
-        let endpoint = framed(counted, handler);
+        let endpoint = framed(counted, self.rule(verb.name, label), handler);
         self.router = std::mem::take(&mut self.router).route(path, on(verb.filter, endpoint));
     }
 
@@ -228,23 +268,34 @@ impl Table {
         for prefix in ["/api/", "/ajax-api/"] {
             for tail in ["", "/{*rest}"] {
                 let counted = self.app.metrics().route(path, "ANY");
+                let rule = self.rule("ANY", path);
                 let path = format!("{prefix}{path}{tail}");
-                let endpoint = framed(counted, handler);
+                let endpoint = framed(counted, rule, handler);
                 self.router = std::mem::take(&mut self.router).route(&path, any(endpoint));
             }
         }
     }
 
+    /// Who may call a route. One that nobody thought about is for administrators.
+    fn rule(&mut self, verb: &'static str, label: &'static str) -> Rule {
+        self.listed.push((verb, label));
+        access::rule(verb, label).unwrap_or(Rule::Needs(Role::Admin, Object::Everything))
+    }
+
+    /// `VERB label` of each route.
+    #[cfg(test)]
+    fn all_routes(mut self) -> std::collections::BTreeSet<String> {
+        self.rule("ANY", "unknown");
+        self.rule("ANY", "wrong-method");
+        self.listed.iter().map(|(verb, label)| format!("{verb} {label}")).collect()
+    }
+
     /// Unknown paths and wrong methods pass the same frame as everything else.
-    fn finish(self) -> Router {
-        let unknown = self.app.metrics().route("unknown", "ANY");
+    fn finish(mut self) -> Router {
+        let unknown = framed(self.app.metrics().route("unknown", "ANY"), self.rule("ANY", "unknown"), service::unknown);
         let wrong_method = self.app.metrics().route("wrong-method", "ANY");
-        self.router
-            .fallback(|State(app): State<App>, request: Request| app.answer(unknown, service::unknown, request))
-            .method_not_allowed_fallback(|State(app): State<App>, request: Request| {
-                app.answer(wrong_method, service::wrong_method, request)
-            })
-            .with_state(self.app)
+        let wrong_method = framed(wrong_method, self.rule("ANY", "wrong-method"), service::wrong_method);
+        self.router.fallback(unknown).method_not_allowed_fallback(wrong_method).with_state(self.app)
     }
 }
 
@@ -266,11 +317,12 @@ where
 /// A handler within the frame that every request passes ([`App::answer`]), as the router calls it.
 fn framed<H: Handler>(
     counted: RouteMetrics,
+    rule: Rule,
     handler: H,
 ) -> impl Fn(State<App>, Request) -> BoxFuture<'static, Response> + Clone + Send + Sync + 'static {
     move |State(app), request| {
         let counted = counted.clone();
-        Box::pin(app.answer(counted, move |call| handler.handle(call), request))
+        Box::pin(app.answer(counted, rule, move |call| handler.handle(call), request))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `model-versions/…`
 
 use axum::response::Response;
+use runlake_identity::{Role, Scope};
 
 use crate::call::Call;
 use crate::error::Result;
@@ -26,7 +27,9 @@ pub(super) async fn download_uri(mut call: Call) -> Result<Response> {
 
 pub(super) async fn search(mut call: Call) -> Result<Response> {
     let request = call.fields().await?.search_registry()?;
-    let page = call.app.registry().search_versions(&request).await?;
+    let caller = call.caller();
+    let may_see = |name: &str| caller.may(Role::Viewer, &Scope::RegisteredModel(name.into()));
+    let page = call.app.registry().search_versions_among(&request, may_see).await?;
     Ok(json(&ModelVersionsAnswer::from(&page)))
 }
 

@@ -35,10 +35,14 @@ pub(super) async fn create(mut call: Call) -> Result<Response> {
     let upload_id = call.app.artifacts().create_upload(&path).await?;
     let base =
         format!("{}/api/2.0/mlflow-artifacts/mpu/part/{}", own_url(&call)?, utf8_percent_encode(path.as_str(), PATH));
+    // Clients send parts to wherever they are told, with these headers and none of their own.
+    let authorization = call.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let headers: BTreeMap<String, String> =
+        authorization.map(|value| ("Authorization".to_owned(), value.to_owned())).into_iter().collect();
     let part = |part_number| PartAnswer {
         url: format!("{base}?upload_id={upload_id}&part_number={part_number}"),
         part_number,
-        headers: BTreeMap::new(),
+        headers: headers.clone(),
     };
     Ok(json(&MultipartAnswer { credentials: (1..=parts).map(part).collect(), upload_id: upload_id.clone() }))
 }
@@ -105,6 +109,5 @@ fn own_url(call: &Call) -> Result<String> {
     let host = header("x-forwarded-host").or_else(|| header("host")).map(first);
     let host = host.or_else(|| call.uri().authority().map(ToString::to_string));
     let host = host.ok_or_else(|| ApiError::invalid("The request has no Host header."))?;
-    let scheme = header("x-forwarded-proto").map_or_else(|| "http".to_owned(), first);
-    Ok(format!("{scheme}://{host}"))
+    Ok(format!("{}://{host}", call.scheme()))
 }

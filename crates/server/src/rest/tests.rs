@@ -5,6 +5,7 @@ use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use runlake_artifacts::Artifacts;
 use runlake_engine::Engine;
+use runlake_identity::{Identity, IdentitySettings};
 use runlake_storage::{Store, StoreSettings};
 use runlake_tracking::{Tracking, TrackingSettings};
 use runlake_types::{Clock, ManualClock, SystemClock};
@@ -13,6 +14,9 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::settings::Settings;
+
+mod access;
+mod identity;
 
 /// A server without a socket, over a lake in memory.
 struct Server(Router);
@@ -46,8 +50,10 @@ async fn app_with(settings: Settings, place: &str, clock: Arc<dyn Clock>) -> App
     let store = Store::open("memory://", &StoreSettings::default()).await.unwrap();
     let artifacts = Artifacts::new(Store::open(place, &StoreSettings::default()).await.unwrap().folder("artifacts"));
     let engine = Engine::open(store, runlake_engine::Settings::default(), clock).await.unwrap();
+    let hashing = IdentitySettings { hash_memory_kib: 8, hash_passes: 1, ..IdentitySettings::default() };
+    let identity = Identity::open(engine.clone(), &hashing).await.unwrap();
     let tracking = Tracking::open(engine, TrackingSettings::default()).await.unwrap();
-    App::new(tracking, artifacts, None, settings)
+    App::new(tracking, artifacts, None, identity, settings)
 }
 
 impl Server {
@@ -173,7 +179,7 @@ async fn a_panic_is_an_answer() {
     }
     let app = app(Settings::default()).await;
     let route = app.metrics().route("test", "GET");
-    let response = app.answer(route, fails, Request::builder().uri("/").body(Body::empty()).unwrap()).await;
+    let response = app.answer(route, Rule::Open, fails, Request::builder().uri("/").body(Body::empty()).unwrap()).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 

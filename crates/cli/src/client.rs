@@ -1,0 +1,135 @@
+//! A running server, as the commands talk to it: with the credentials that MLflow's clients take from the environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::{Certificate, Method};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{Failure, Result};
+
+/// What a command proves itself with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Credentials {
+    None,
+    Token(String),
+    Password { name: String, password: String },
+}
+
+impl Credentials {
+    /// A token goes before a password, runlake's variable before MLflow's.
+    fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let given = |name: &str| variable(name).filter(|value| !value.is_empty());
+        if let Some(token) = given("RUNLAKE_TOKEN").or_else(|| given("MLFLOW_TRACKING_TOKEN")) {
+            return Self::Token(token);
+        }
+        match given("MLFLOW_TRACKING_USERNAME") {
+            Some(name) => Self::Password { name, password: variable("MLFLOW_TRACKING_PASSWORD").unwrap_or_default() },
+            None => Self::None,
+        }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    url: String,
+    credentials: Credentials,
+}
+
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+impl Server {
+    pub(crate) fn at(url: &str) -> Self {
+        let credentials = Credentials::of(|name| std::env::var(name).ok());
+        Self { url: url.trim_end_matches('/').to_owned(), credentials }
+    }
+
+    /// Sends a request to `/api/runlake/<path>`.
+    pub(crate) async fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: &Value) -> Result<T> {
+        let url = format!("{}/api/runlake/{path}", self.url);
+        let unreachable = |error: reqwest::Error| {
+            Failure::new(format!(
+                "the server at {} did not answer: {}; is it running, and is the address right?",
+                self.url,
+                with_causes(&error)
+            ))
+        };
+        let mut request = client()?.request(method, &url).json(body);
+        request = match &self.credentials {
+            Credentials::None => request,
+            Credentials::Token(token) => request.bearer_auth(token),
+            Credentials::Password { name, password } => request.basic_auth(name, Some(password)),
+        };
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let answer = response.bytes().await.map_err(unreachable)?;
+        if status.is_success() {
+            return serde_json::from_slice(&answer).map_err(|error| {
+                Failure::new(format!(
+                    "{url} answered what runlake does not understand ({error}); is it a runlake server?"
+                ))
+            });
+        }
+        let reason = match serde_json::from_slice(&answer) {
+            Ok(Refusal { message }) => message,
+            Err(_) => format!("status {status}; is it a runlake server?"),
+        };
+        Err(Failure::new(format!("{url} refused: {reason}")))
+    }
+}
+
+/// With the trust that MLflow's clients are told to have.
+fn client() -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10));
+    if std::env::var("MLFLOW_TRACKING_INSECURE_TLS")
+        .is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    {
+        builder = builder.danger_accept_invalid_certs(true);
+    }
+    if let Some(path) = std::env::var_os("MLFLOW_TRACKING_SERVER_CERT_PATH").map(PathBuf::from) {
+        let unusable = |error: &dyn std::fmt::Display| {
+            Failure::usage(format!("MLFLOW_TRACKING_SERVER_CERT_PATH {} cannot be used: {error}", path.display()))
+        };
+        let pem = std::fs::read(&path).map_err(|error| unusable(&error))?;
+        for certificate in Certificate::from_pem_bundle(&pem).map_err(|error| unusable(&error))? {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    builder.build().map_err(|error| Failure::new(format!("no connection can be made: {}", with_causes(&error))))
+}
+
+/// An error with what is behind it, which is where reqwest says what happened.
+fn with_causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_before_a_password() {
+        let of = |pairs: &[(&str, &str)]| {
+            Credentials::of(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        };
+        let password = [("MLFLOW_TRACKING_USERNAME", "ann"), ("MLFLOW_TRACKING_PASSWORD", "p")];
+        assert_eq!(of(&password), Credentials::Password { name: "ann".into(), password: "p".into() });
+        let both = [password[0], ("MLFLOW_TRACKING_TOKEN", "t")];
+        assert_eq!(of(&both), Credentials::Token("t".into()));
+        assert_eq!(of(&[both[1], ("RUNLAKE_TOKEN", "r")]), Credentials::Token("r".into()));
+        assert_eq!(of(&[("RUNLAKE_TOKEN", ""), ("MLFLOW_TRACKING_USERNAME", "")]), Credentials::None);
+    }
+}
