@@ -18,7 +18,8 @@ pub struct Tls(TlsAcceptor);
 pub enum TlsError {
     /// The file of certificates.
     #[error(
-        "the certificate {path} cannot be used: {reason}. It is a PEM file with the server's certificate first, and then those that signed it."
+        "the certificate {path} cannot be used: {reason}. It is a PEM file with the server's certificate first, and then \
+         those that signed it."
     )]
     Certificate {
         /// The file.
@@ -28,7 +29,8 @@ pub enum TlsError {
     },
     /// The file of the key.
     #[error(
-        "the key {path} cannot be used: {reason}. It is a PEM file with the private key of the certificate, without a pass phrase."
+        "the key {path} cannot be used: {reason}. It is a PEM file with the private key of the certificate, without a \
+         pass phrase."
     )]
     Key {
         /// The file.
