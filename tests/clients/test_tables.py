@@ -7,6 +7,17 @@ import pytest
 
 from support.api import ARTIFACTS, Api, metric, pair, pairs
 from support.lake import READERS, live_files, milliseconds, read, table_path
+from support.registry import (
+    create_model,
+    create_version,
+    delete_version,
+    get_model,
+    history,
+    search_models,
+    search_versions,
+    set_alias,
+    transition,
+)
 from support.server import Server
 from support.workload import log_everything
 
@@ -234,6 +245,148 @@ def test_metrics_are_sorted_inside_a_file(lake):
         columns = [table[name].to_pylist() for name in ("run_id", "key", "step")]
         keys = list(zip(*columns, strict=True))
         assert keys == sorted(keys)
+
+
+REGISTRY = {
+    "registered_models": ["name"],
+    "registered_model_tags": ["name", "key"],
+    "registered_model_aliases": ["name", "alias"],
+    "model_versions": ["name", "version"],
+    "model_version_tags": ["name", "version", "key"],
+    "registry_events": ["name", "event_id"],
+}
+
+
+@pytest.fixture(scope="class")
+def registry(tmp_path_factory):
+    """(folder of a lake, what the server said of its registry): changed and deleted between two flushes."""
+    server = Server(tmp_path_factory.mktemp("registry")).start()
+    try:
+        yield server.lake, registry_workload(server)
+    finally:
+        server.kill()
+
+
+def registry_workload(server):
+    """Some registry, flushed; answers what the server says of it."""
+    api = Api(server.uri)
+    run = api.create_run(api.create_experiment("e"))
+    model = api.post("logged-models", experiment_id="0", name="forest", source_run_id=run)["model"]["info"]["model_id"]
+    for name in ("forest", "tree", "gone"):
+        create_model(api, name, description=f"{name} é", tags=[pair("team", "x"), pair("old", "1")])
+        create_version(api, name, f"runs:/{run}/{name}", run_id=run, tags=[pair("a", "1"), pair("b", "1")])
+    server.flush()
+    create_version(api, "forest", f"models:/{model}", model_id=model, description="d", run_link="http://x")
+    create_version(api, "forest", "models:/forest/1")
+    for alias, version in (("champion", 1), ("champion", 2), ("dropped", 3), ("next", 1)):
+        set_alias(api, "forest", alias, version)
+    transition(api, "forest", 1, "Production")
+    transition(api, "forest", 2, "Production", archive_existing_versions=True)
+    delete_version(api, "forest", 3)
+    api.delete("registered-models/delete-tag", name="forest", key="old")
+    api.delete("model-versions/delete-tag", name="forest", version="1", key="b")
+    api.post("registered-models/rename", name="tree", new_name="bush")
+    api.delete("registered-models/delete", name="gone")
+    said = {
+        "run": run,
+        "model": model,
+        "models": {found["name"]: found for found in search_models(api)},
+        "versions": {(found["name"], int(found["version"])): found for found in search_versions(api)},
+        "events": {name: history(api, name) for name in ("forest", "tree", "bush", "gone")},
+    }
+    assert get_model(api, "bush") == said["models"]["bush"]
+    server.flush()
+    return said
+
+
+@pytest.mark.parametrize("reader", READERS)
+class TestRegistry:
+    def rows(self, registry, reader, table):
+        return keyed(read(reader, registry[0], table), *REGISTRY[table])
+
+    def test_models(self, registry, reader):
+        said = registry[1]["models"]
+        rows = self.rows(registry, reader, "registered_models")
+        assert {key[0] for key in rows} == set(said) == {"forest", "bush"}
+        for name, model in said.items():
+            row = rows[(name,)]
+            assert row["description"] == model["description"]
+            assert milliseconds(row["creation_time"]) == model["creation_timestamp"]
+            assert milliseconds(row["last_update_time"]) == model["last_updated_timestamp"]
+        # The highest number ever given, though that version is gone.
+        assert {name: rows[(name,)]["last_version"] for name in said} == {"forest": 3, "bush": 1}
+        tags = self.rows(registry, reader, "registered_model_tags")
+        assert {key: row["value"] for key, row in tags.items()} == {
+            (name, key): value for name, model in said.items() for key, value in pairs(model["tags"]).items()
+        }
+        assert ("forest", "old") not in tags and ("bush", "old") in tags
+        aliases = self.rows(registry, reader, "registered_model_aliases")
+        assert {key: row["version"] for key, row in aliases.items()} == {
+            ("forest", "champion"): 2,
+            ("forest", "next"): 1,
+        }
+
+    def test_versions(self, registry, reader):
+        said = registry[1]["versions"]
+        rows = self.rows(registry, reader, "model_versions")
+        assert set(rows) == set(said) == {("forest", 1), ("forest", 2), ("bush", 1)}
+        for key, version in said.items():
+            row = rows[key]
+            for column in ("source", "status", "current_stage"):
+                assert row[column] == version[column], column
+            for column in ("run_id", "run_link", "description"):
+                assert (row[column] or "") == version[column], column
+            assert row["model_id"] == version.get("model_id")
+            assert milliseconds(row["creation_time"]) == version["creation_timestamp"]
+            assert milliseconds(row["last_update_time"]) == version["last_updated_timestamp"]
+        assert {key: row["current_stage"] for key, row in rows.items()} == {
+            ("forest", 1): "Archived",
+            ("forest", 2): "Production",
+            ("bush", 1): "None",
+        }
+        of_model = rows[("forest", 2)]
+        assert (of_model["model_id"], of_model["run_id"]) == (registry[1]["model"], registry[1]["run"])
+        assert registry[1]["model"] in of_model["storage_location"]
+        tags = self.rows(registry, reader, "model_version_tags")
+        assert {key: row["value"] for key, row in tags.items()} == {
+            (*version, key): value for version, found in said.items() for key, value in pairs(found.get("tags")).items()
+        }
+        assert ("forest", 1, "b") not in tags and ("bush", 1, "b") in tags
+
+    def test_events(self, registry, reader):
+        """Each once, also those of the deleted; the table tells what the server tells."""
+        rows = self.rows(registry, reader, "registry_events")
+        said = {(event["name"], event["event_id"]): event for of in registry[1]["events"].values() for event in of}
+        assert set(rows) == set(said)
+        for key, event in said.items():
+            row = rows[key]
+            assert milliseconds(row["time"]) == event["time"]
+            assert row["action"] == event["action"]
+            assert row["version"] == (int(event["version"]) if "version" in event else None)
+            for column in ("actor", "subject", "old_value", "new_value", "comment"):
+                assert row[column] == event.get(column), column
+        assert {row["action"] for row in rows.values() if row["name"] == "gone"} == {
+            "model_created",
+            "version_created",
+            "model_deleted",
+        }
+
+    def test_champion_by_sql(self, registry, reader):
+        """The question a table answers and no other route does: which runs are behind the aliases."""
+        import duckdb
+        import pandas
+
+        aliases, versions = (
+            read(reader, registry[0], table) for table in ("registered_model_aliases", "model_versions")
+        )
+        connection = duckdb.connect()
+        connection.register("aliases", pandas.DataFrame(aliases))
+        connection.register("versions", pandas.DataFrame(versions))
+        found = connection.sql(
+            "SELECT alias, run_id, current_stage FROM aliases JOIN versions USING (name, version) ORDER BY alias"
+        ).fetchall()
+        run = registry[1]["run"]
+        assert found == [("champion", run, "Production"), ("next", run, "Archived")]
 
 
 class TestStateOverTime:

@@ -96,6 +96,17 @@ options! {
     #[arg(long, env = "RUNLAKE_ALLOWED_ARTIFACT_SCHEMES", value_name = "SCHEMES", value_delimiter = ',')]
     allowed_artifact_schemes: Vec<String>,
 
+    /// Let webhooks go to plain http addresses as well; refused otherwise, as anybody on the way could read them.
+    #[arg(long, env = "RUNLAKE_WEBHOOK_ALLOW_HTTP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    webhook_allow_http: bool,
+
+    /// Let webhooks go to addresses of this machine and of private networks; refused otherwise, as whoever may make a
+    /// webhook could make the server reach into the network it stands in.
+    #[arg(long, env = "RUNLAKE_WEBHOOK_ALLOW_PRIVATE", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_name = "BOOL")]
+    webhook_allow_private: bool,
+
     /// Memory for buffers and caches [default: 512MiB].
     #[arg(long, env = "RUNLAKE_MEMORY_BUDGET", value_name = "SIZE")]
     memory_budget: Size,

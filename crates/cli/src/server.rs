@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use runlake_artifacts::Artifacts;
 use runlake_engine::{Access, Engine};
 use runlake_identity::{Identity, IdentitySettings};
-use runlake_server::{App, Tls};
+use runlake_server::{App, HttpPost, Tls};
 use runlake_storage::{Store, names};
 use runlake_tracking::{Tracking, TrackingSettings};
+use runlake_webhooks::{WebhookSettings, Webhooks};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +54,8 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
     let tracking = Tracking::open(engine.clone(), settings)
         .await
         .map_err(|error| Failure::new(format!("the experiments of the lake cannot be read: {error}")))?;
+    let webhooks = webhooks(&args, &engine).await?;
+    tracking.tell(webhooks.clone());
     let identity = Identity::open(engine.clone(), &IdentitySettings::default())
         .await
         .map_err(|error| Failure::new(format!("the users of the lake cannot be read: {error}")))?;
@@ -72,6 +76,9 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
     let stop = CancellationToken::new();
     tokio::spawn(signals.obey(stop.clone()));
     tokio::spawn(watch(engine.clone(), stop.clone()));
+    if !engine.is_read_only() {
+        tokio::spawn(webhooks.run(stop.clone()));
+    }
     runlake_server::serve(listener, app, stop).await;
     end(&engine).await
 }
@@ -115,6 +122,18 @@ fn tls(args: &ServerArgs) -> Result<Option<Tls>> {
         (Some(_), None) => Err(Failure::usage("--tls-cert needs --tls-key, the private key of the certificate")),
         (None, Some(_)) => Err(Failure::usage("--tls-key needs --tls-cert, the certificate of the key")),
     }
+}
+
+async fn webhooks(args: &ServerArgs, engine: &Engine) -> Result<Webhooks> {
+    let settings = WebhookSettings {
+        allow_http: args.webhook_allow_http.unwrap_or(false),
+        allow_private: args.webhook_allow_private.unwrap_or(false),
+    };
+    let post = HttpPost::new(settings)
+        .map_err(|error| Failure::new(format!("webhooks cannot be sent from this machine: {error}")))?;
+    Webhooks::open(engine.clone(), settings, Arc::new(post))
+        .await
+        .map_err(|error| Failure::new(format!("the webhooks of the lake cannot be read: {error}")))
 }
 
 /// Ends the server when the engine has failed (its disk is gone, another server took the lake over): whoever runs it

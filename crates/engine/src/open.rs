@@ -100,11 +100,14 @@ fn furthest(snapshots: &Snapshots) -> Seq {
 /// Applies what the log holds and tables do not. Returns the last position seen.
 async fn replay(inner: &Arc<Inner>, mut frames: Replay, may_flush: bool) -> Result<Seq> {
     let mut last = Seq::default();
+    // A flush is marked with the position of the furthest table at least: one before replay has got there would claim rows
+    // that are still to come. Tables lag behind each other by one generation at most, so memory holds that much.
+    let furthest = inner.state.published();
     while let Some(frame) = frames.next().await? {
         last = frame.seq;
         let missing = missing_rows(inner, frame.seq, codec::decode(&frame.payload)?);
         inner.state.replay(frame.seq, &missing);
-        if may_flush && inner.state.active_bytes() >= inner.settings.freeze_bytes() {
+        if may_flush && last >= furthest && inner.state.active_bytes() >= inner.settings.freeze_bytes() {
             flush::flush_all(inner).await?;
         }
     }

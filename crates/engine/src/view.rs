@@ -73,8 +73,9 @@ impl View {
         self.scan_all(&prefixes).await
     }
 
-    /// As [`Self::scan`], of several prefixes that ascend and of which none starts with another.
-    async fn scan_all<R: Row>(&self, prefixes: &[Key]) -> Result<Vec<R>> {
+    /// As [`Self::scan`], of several prefixes that ascend and of which none starts with another. Each file is read once
+    /// for all.
+    pub async fn scan_all<R: Row>(&self, prefixes: &[Key]) -> Result<Vec<R>> {
         let files = self.snapshot(R::TABLE).records_of(prefixes).await?;
         self.overlay(R::TABLE, prefixes, files).iter().map(|row| R::from_record(row).map_err(Into::into)).collect()
     }

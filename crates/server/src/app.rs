@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use runlake_artifacts::Artifacts;
 use runlake_engine::Engine;
 use runlake_identity::Identity;
+use runlake_registry::Registry;
 use runlake_tracking::Tracking;
 use runlake_types::ExperimentId;
 use tracing::Instrument as _;
@@ -40,6 +41,7 @@ pub struct App(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     tracking: Tracking,
+    registry: Registry,
     artifacts: Artifacts,
     /// Files at a place that clients write themselves, and the URI of that place.
     foreign: Option<(String, Artifacts)>,
@@ -65,6 +67,7 @@ impl App {
         settings: Settings,
     ) -> Self {
         Self(Arc::new(Parts {
+            registry: Registry::new(tracking.clone()),
             tracking,
             artifacts,
             foreign,
@@ -80,6 +83,10 @@ impl App {
 
     pub(crate) fn tracking(&self) -> &Tracking {
         &self.0.tracking
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.registry
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -142,6 +142,11 @@ impl Call {
         }
     }
 
+    /// Name of the user who calls; none where nobody has to log in.
+    pub(crate) fn actor(&self) -> Option<&str> {
+        Some(self.caller.name()).filter(|name| !name.is_empty())
+    }
+
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.parts.headers
     }

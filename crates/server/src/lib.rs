@@ -13,6 +13,7 @@ mod guard;
 mod metrics;
 mod net;
 mod permit;
+mod post;
 mod rest;
 mod settings;
 mod tls;
@@ -20,6 +21,7 @@ mod wire;
 
 pub use app::App;
 pub use net::serve;
+pub use post::HttpPost;
 pub use rest::router;
 pub use settings::Settings;
 pub use tls::{Tls, TlsError};

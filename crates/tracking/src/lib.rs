@@ -18,20 +18,21 @@ mod names;
 mod runs;
 mod sample;
 mod text;
-mod uri;
-mod validate;
 
 pub mod model;
 pub mod search;
+pub mod uri;
+pub mod validate;
 
 pub use error::{Error, Result};
 pub use model::*;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use runlake_engine::Engine;
 use runlake_types::Timestamp;
+use runlake_webhooks::Webhooks;
 
 use crate::catalog::Catalog;
 use crate::known::Known;
@@ -57,6 +58,8 @@ struct Inner {
     model_locks: Vec<tokio::sync::Mutex<()>>,
     /// Logged models known to exist.
     known_models: Known,
+    /// Who wants to be told of what happens; set once, when the server is put together.
+    webhooks: OnceLock<Webhooks>,
 }
 
 impl Tracking {
@@ -74,6 +77,7 @@ impl Tracking {
                 naming: tokio::sync::Mutex::default(),
                 model_locks: (0..LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
                 known_models: Known::default(),
+                webhooks: OnceLock::new(),
             }),
         };
         tracking.ensure_default().await?;
@@ -83,6 +87,17 @@ impl Tracking {
     /// The engine below.
     pub fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    /// From now on events are told to those of `webhooks` that ask for them. The first call counts.
+    pub fn tell(&self, webhooks: Webhooks) {
+        // Told twice, the first goes on.
+        let _told_already = self.inner.webhooks.set(webhooks);
+    }
+
+    /// Who is told of events.
+    pub fn webhooks(&self) -> Option<&Webhooks> {
+        self.inner.webhooks.get()
     }
 
     /// The settings it was opened with.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use runlake_engine::search::{LifecycleFilter, RunQuery};
 use runlake_engine::{RunState, View};
 use runlake_types::rows::{Lifecycle, Param, Row, Run, RunInput, RunOutput, RunStatus, Tag};
-use runlake_types::{KeyBuilder, RunId, WriteBatch, limits};
+use runlake_types::{KeyBuilder, RunId, Timestamp, WriteBatch, limits};
+use runlake_webhooks::{Event, Kind};
 use rustc_hash::FxHashMap;
 
 use crate::inputs::known_ids;
@@ -96,6 +97,7 @@ impl Tracking {
         let end_time = request.end_time.map(|millis| time_of("end_time", millis)).transpose()?;
         self.change_run(&request.run_id, SMALL_WRITE_BYTES, |state, batch| {
             check_active(&state.run)?;
+            let before = state.run.status;
             if let Some(status) = request.status {
                 state.run.status = status;
             }
@@ -106,9 +108,33 @@ impl Tracking {
                 set_tag(state, batch, RUN_NAME, name);
             }
             batch.put(&state.run);
+            if state.run.status != before {
+                self.tell_of_end(batch, &state.run);
+            }
             Ok(state.run.clone())
         })
         .await
+    }
+
+    /// Tells webhooks of a run that has just ended.
+    fn tell_of_end(&self, batch: &mut WriteBatch, run: &Run) {
+        let kind = match run.status {
+            RunStatus::Finished => Kind::RunFinished,
+            RunStatus::Failed | RunStatus::Killed => Kind::RunFailed,
+            RunStatus::Running | RunStatus::Scheduled => return,
+        };
+        let Some(webhooks) = self.webhooks().filter(|webhooks| webhooks.wants(kind)) else { return };
+        let data = serde_json::json!({
+            "run_id": run.run_id.as_str(),
+            "experiment_id": run.experiment_id.to_string(),
+            "run_name": run.run_name,
+            "status": run.status.as_str(),
+            "start_time": run.start_time.map(Timestamp::millis),
+            "end_time": run.end_time.map(Timestamp::millis),
+        });
+        if let serde_json::Value::Object(data) = data {
+            webhooks.enqueue(batch, &Event { kind, time: self.now(), data });
+        }
     }
 
     /// Soft-deletes a run; a deleted one stays so.

@@ -121,9 +121,41 @@ pub(crate) fn own_location(location: &str, settings: &TrackingSettings) -> Resul
     Ok(absolute)
 }
 
-/// Whether a query, decoded as often as anybody may decode it, holds `..`.
-fn climbs(query: &str) -> bool {
-    let mut text = query.to_owned();
+/// The scheme of a URI in lower case; empty for a plain path.
+pub fn scheme(uri: &str) -> String {
+    Parts::of(uri).scheme.to_ascii_lowercase()
+}
+
+/// The path of a URI, or a plain path itself.
+pub fn path(uri: &str) -> &str {
+    Parts::of(uri).path
+}
+
+/// The scheme of `uri`, if it names a host that this server shall not connect to on a caller's word.
+pub fn foreign_scheme(uri: &str, settings: &TrackingSettings) -> Option<String> {
+    refused_scheme(&Parts::of(uri), settings)
+}
+
+/// Whether a path has a part `..` or `.`, decoded as often as anybody may decode it.
+pub fn has_dots(path: &str) -> bool {
+    let mut text = path.to_owned();
+    for _ in 0..10 {
+        if text.split(['/', '\\']).any(|part| matches!(part, "." | "..")) {
+            return true;
+        }
+        let decoded = percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        if decoded == text {
+            return false;
+        }
+        text = decoded;
+    }
+    // Nobody encodes a name ten times for a good reason.
+    true
+}
+
+/// Whether a text, decoded as often as anybody may decode it, holds `..`.
+fn climbs(text: &str) -> bool {
+    let mut text = text.to_owned();
     for _ in 0..10 {
         if text.contains("..") {
             return true;
@@ -186,7 +218,7 @@ impl ArtifactPlace {
             _ => None,
         };
         match proxied.map(|path| path.trim_matches('/')) {
-            Some(path) if !climbs(path) => Self::Proxied(path.to_owned()),
+            Some(path) if !has_dots(path) => Self::Proxied(path.to_owned()),
             _ => Self::Foreign(uri.to_owned()),
         }
     }
@@ -252,6 +284,7 @@ mod tests {
         let proxied = |path: &str| ArtifactPlace::Proxied(path.into());
         assert_eq!(ArtifactPlace::of_uri("mlflow-artifacts:/0/r/artifacts"), proxied("0/r/artifacts"));
         assert_eq!(ArtifactPlace::of_uri("mlflow-artifacts://h:8/0/r?x=1"), proxied("0/r"));
+        assert_eq!(ArtifactPlace::of_uri("mlflow-artifacts:/0/a..b"), proxied("0/a..b"));
         assert_eq!(ArtifactPlace::of_uri("http://h/api/2.0/mlflow-artifacts/artifacts/0/r"), proxied("0/r"));
         for foreign in
             ["s3://b/0/r", "/tmp/x", "http://h/0", "mlflow-artifacts:/0/../../x", "mlflow-artifacts:/%2e%2e/x"]

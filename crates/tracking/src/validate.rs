@@ -21,7 +21,7 @@ const INPUT_TAG_VALUE_CHARS: usize = 500;
 
 /// A path into a request, built only when a message needs it: `key`, `metrics[3].name`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Path {
+pub enum Path {
     /// The field itself.
     Top,
     /// The field of an element of a list.
@@ -38,7 +38,7 @@ impl Path {
 }
 
 /// `Invalid value <value> for parameter '<parameter>' supplied: <why>`.
-pub(crate) fn invalid_value(parameter: &str, shown: &str, why: &str) -> Error {
+pub fn invalid_value(parameter: &str, shown: &str, why: &str) -> Error {
     Error::invalid(format!("Invalid value {shown} for parameter '{parameter}' supplied: {why}"))
 }
 
@@ -50,7 +50,7 @@ fn longer_than(text: &str, limit: usize) -> bool {
     text.len() > limit && text.chars().nth(limit).is_some()
 }
 
-pub(crate) fn length(what: &str, limit: usize, text: &str) -> Result<()> {
+pub fn length(what: &str, limit: usize, text: &str) -> Result<()> {
     if longer_than(text, limit) { Err(too_long(what, limit)) } else { Ok(()) }
 }
 
@@ -73,22 +73,27 @@ fn fit<'a>(what: &str, limit: usize, text: &'a str, cut: bool) -> Result<&'a str
 
 /// A key of a metric, param or tag: its characters, and that it is a plain relative path, since keys may become file
 /// names. `parameter` names it in messages.
-pub(crate) fn key(key: &str, parameter: impl FnOnce() -> String) -> Result<()> {
+pub fn key(key: &str, parameter: impl FnOnce() -> String) -> Result<()> {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | ':' | '/');
     if !key.chars().all(plain) {
         let why = "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), \
                    colon(:) and slashes (/).";
         return Err(invalid_value(&parameter(), &text::json(key), why));
     }
-    if !is_own_path(key) {
-        let why = format!(
-            "Names may be treated as files in certain cases, and must not resolve to other names when treated as \
-             such. This name would resolve to {}",
-            text::quoted(&normal_path(key))
-        );
-        return Err(invalid_value(&parameter(), &text::json(key), &why));
+    own_path(key, parameter)
+}
+
+/// A name that may become a file: it must be its own normal form as a relative path.
+pub fn own_path(name: &str, parameter: impl FnOnce() -> String) -> Result<()> {
+    if is_own_path(name) {
+        return Ok(());
     }
-    Ok(())
+    let why = format!(
+        "Names may be treated as files in certain cases, and must not resolve to other names when treated as such. \
+         This name would resolve to {}",
+        text::quoted(&normal_path(name))
+    );
+    Err(invalid_value(&parameter(), &text::json(name), &why))
 }
 
 fn is_own_path(key: &str) -> bool {
@@ -123,7 +128,7 @@ fn normal_path(path: &str) -> String {
 }
 
 /// A point, its key apart (see [`metric_key_length`]): the time it may have.
-pub(crate) fn metric_time(metric: &MetricInput<'_>, path: Path) -> Result<Timestamp> {
+pub fn metric_time(metric: &MetricInput<'_>, path: Path) -> Result<Timestamp> {
     let refuse = |why: &str| {
         let shown = metric.timestamp_ms.to_string();
         let why = format!("metric '{}' (value={}). {why}", metric.key, text::float(metric.value));
@@ -137,24 +142,24 @@ pub(crate) fn metric_time(metric: &MetricInput<'_>, path: Path) -> Result<Timest
 }
 
 /// The characters of a metric's key.
-pub(crate) fn metric_key(key_text: &str, path: Path) -> Result<()> {
+pub fn metric_key(key_text: &str, path: Path) -> Result<()> {
     key(key_text, || path.field("name"))
 }
 
 /// The length of a metric's key, which MLflow looks at after the point's time.
-pub(crate) fn metric_key_length(key: &str) -> Result<()> {
+pub fn metric_key_length(key: &str) -> Result<()> {
     length("Metric name", limits::KEY_CHARS, key)
 }
 
 /// A param; returns its value, perhaps cut.
-pub(crate) fn param<'a>(param: &KeyValue<'a>, path: Path, cut: bool) -> Result<&'a str> {
+pub fn param<'a>(param: &KeyValue<'a>, path: Path, cut: bool) -> Result<&'a str> {
     key(param.key, || path.field("key"))?;
     length("Param key", limits::KEY_CHARS, param.key)?;
     fit("Param value", limits::PARAM_VALUE_CHARS, param.value, cut)
 }
 
 /// A tag; returns its value, perhaps cut.
-pub(crate) fn tag<'a>(tag: &KeyValue<'a>, path: Path, cut: bool) -> Result<&'a str> {
+pub fn tag<'a>(tag: &KeyValue<'a>, path: Path, cut: bool) -> Result<&'a str> {
     key(tag.key, || path.field("key"))?;
     if longer_than(tag.key, limits::KEY_CHARS) {
         return Err(too_long(&path.field("key"), limits::KEY_CHARS));
@@ -166,14 +171,14 @@ pub(crate) fn tag<'a>(tag: &KeyValue<'a>, path: Path, cut: bool) -> Result<&'a s
 }
 
 /// A tag of an experiment.
-pub(crate) fn experiment_tag(key_text: &str, value: &str) -> Result<()> {
+pub fn experiment_tag(key_text: &str, value: &str) -> Result<()> {
     key(key_text, || "key".into())?;
     length("key", limits::KEY_CHARS, key_text)?;
     length("value", limits::EXPERIMENT_TAG_VALUE_CHARS, value)
 }
 
 /// How much one batch may hold.
-pub(crate) fn batch_limits(metrics: usize, params: usize, tags: usize) -> Result<()> {
+pub fn batch_limits(metrics: usize, params: usize, tags: usize) -> Result<()> {
     let parts = [
         ("metrics", limits::METRICS_PER_BATCH, metrics),
         ("params", limits::PARAMS_PER_BATCH, params),
@@ -190,7 +195,7 @@ pub(crate) fn batch_limits(metrics: usize, params: usize, tags: usize) -> Result
 }
 
 /// That no param key comes twice.
-pub(crate) fn params_unique(params: &[(&str, &str)]) -> Result<()> {
+pub fn params_unique(params: &[(&str, &str)]) -> Result<()> {
     let mut seen = FxHashSet::default();
     let twice: Vec<&str> = params.iter().map(|(key, _)| *key).filter(|key| !seen.insert(*key)).collect();
     if twice.is_empty() {
@@ -204,13 +209,13 @@ pub(crate) fn params_unique(params: &[(&str, &str)]) -> Result<()> {
 }
 
 /// The form of a run id, where a request is refused for it.
-pub(crate) fn run_id(run_id: &str) -> Result<RunId> {
+pub fn run_id(run_id: &str) -> Result<RunId> {
     RunId::parse(run_id)
         .map_err(|_| Error::invalid(format!("Invalid value {} for parameter 'run_id' supplied.", text::json(run_id))))
 }
 
 /// An experiment id of a request. A number that no experiment has is not found rather than invalid.
-pub(crate) fn experiment_id(id: &str) -> Result<ExperimentId> {
+pub fn experiment_id(id: &str) -> Result<ExperimentId> {
     let digits = id.trim();
     let (negative, digits) = match digits.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -227,12 +232,12 @@ pub(crate) fn experiment_id(id: &str) -> Result<ExperimentId> {
 }
 
 /// No such experiment, or none in the stage that was asked for.
-pub(crate) fn no_experiment(id: &str) -> Error {
+pub fn no_experiment(id: &str) -> Error {
     Error::not_found(format!("No Experiment with id={id} exists"))
 }
 
 /// A name of an experiment.
-pub(crate) fn experiment_name(name: &str) -> Result<()> {
+pub fn experiment_name(name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(Error::invalid("Invalid experiment name: ''"));
     }
@@ -240,7 +245,7 @@ pub(crate) fn experiment_name(name: &str) -> Result<()> {
 }
 
 /// The length of an artifact location.
-pub(crate) fn artifact_location_length(location: &str) -> Result<()> {
+pub fn artifact_location_length(location: &str) -> Result<()> {
     if longer_than(location, ARTIFACT_LOCATION_CHARS) {
         return Err(Error::invalid(format!(
             "Invalid artifact path length. The length of the artifact path cannot be greater than \
@@ -251,7 +256,7 @@ pub(crate) fn artifact_location_length(location: &str) -> Result<()> {
 }
 
 /// A name of a logged model.
-pub(crate) fn logged_model_name(name: &str) -> Result<()> {
+pub fn logged_model_name(name: &str) -> Result<()> {
     if name.is_empty() || name.contains(['/', ':', '.', '%', '"', '\'']) {
         return Err(Error::invalid(format!(
             "Invalid model name ({}) provided. Model name must be a non-empty string and cannot contain the following \
@@ -263,7 +268,7 @@ pub(crate) fn logged_model_name(name: &str) -> Result<()> {
 }
 
 /// Datasets that go into a run.
-pub(crate) fn dataset_inputs(inputs: &[DatasetInput]) -> Result<()> {
+pub fn dataset_inputs(inputs: &[DatasetInput]) -> Result<()> {
     for (index, input) in inputs.iter().enumerate() {
         let dataset = &input.dataset;
         for (what, text) in [("name", &dataset.name), ("digest", &dataset.digest)] {
@@ -287,7 +292,7 @@ pub(crate) fn dataset_inputs(inputs: &[DatasetInput]) -> Result<()> {
 }
 
 /// A page size of a search.
-pub(crate) fn max_results(max_results: i64, at_most: usize) -> Result<usize> {
+pub fn max_results(max_results: i64, at_most: usize) -> Result<usize> {
     let refuse = |why: String| {
         Error::invalid(format!("Invalid value {max_results} for parameter 'max_results' supplied. {why}"))
     };
@@ -299,7 +304,7 @@ pub(crate) fn max_results(max_results: i64, at_most: usize) -> Result<usize> {
 }
 
 /// An optional text whose empty form means absent.
-pub(crate) fn present<'a>(text: Option<&'a Cow<'a, str>>) -> Option<&'a str> {
+pub fn present<'a>(text: Option<&'a Cow<'a, str>>) -> Option<&'a str> {
     text.map(AsRef::as_ref).filter(|text: &&str| !text.is_empty())
 }
 

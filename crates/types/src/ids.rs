@@ -74,6 +74,20 @@ text_id!(
     "model id"
 );
 
+text_id!(
+    /// Id of an entry of the registry's audit log: 32 hex digits, time-ordered like run ids.
+    EventId,
+    "event id"
+);
+
+impl EventId {
+    /// A new id, later in order than every id this process made before.
+    #[allow(clippy::disallowed_methods, reason = "ids are made here and nowhere else")]
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::now_v7().simple().to_string().into())
+    }
+}
+
 impl RunId {
     /// A new id, later in order than every id this process made before.
     #[allow(clippy::disallowed_methods, reason = "ids are made here and nowhere else")]
@@ -88,6 +102,12 @@ impl ModelId {
     pub fn generate() -> Self {
         Self(format!("m-{}", uuid::Uuid::now_v7().simple()).into())
     }
+}
+
+/// A new id for what has no type of its own: a UUID in its usual form.
+#[allow(clippy::disallowed_methods, reason = "ids are made here and nowhere else")]
+pub fn unique_id() -> String {
+    uuid::Uuid::now_v7().to_string()
 }
 
 fn is_id(text: &str) -> bool {

@@ -20,7 +20,7 @@ pub use cell::{Cell, Record};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use convert::{arrays_from_records, batch_from_records, records_from_batch};
 pub use error::{ErrorKind, SchemaError};
-pub use ids::{ExperimentId, InvalidId, ModelId, RunId};
+pub use ids::{EventId, ExperimentId, InvalidId, ModelId, RunId, unique_id};
 pub use key::{Key, KeyBuilder};
 pub use metric::{Attribution, MetricAggregate, MetricBatch, Point, Series};
 pub use rows::Row;

@@ -1,6 +1,8 @@
 //! The typed rows of the state tables. Columns and their meaning are documented in docs/sql.md.
 
-use crate::{Cell, Column, ColumnKind, ExperimentId, Key, ModelId, Record, RunId, SchemaError, TableId, Timestamp};
+use crate::{
+    Cell, Column, ColumnKind, EventId, ExperimentId, Key, ModelId, Record, RunId, SchemaError, TableId, Timestamp,
+};
 
 /// A row of a state table with its Rust type.
 pub trait Row: Sized + Send + Sync + 'static {
@@ -363,6 +365,21 @@ impl Value for RunId {
     }
 }
 
+impl Value for EventId {
+    const KIND: ColumnKind = ColumnKind::Text;
+
+    fn to_cell(&self) -> Cell {
+        Cell::Text(self.as_str().into())
+    }
+
+    fn from_cell(cell: &Cell) -> Option<Self> {
+        match cell {
+            Cell::Text(text) => Some(Self::from_stored(text)),
+            _ => None,
+        }
+    }
+}
+
 impl Value for ModelId {
     const KIND: ColumnKind = ColumnKind::Text;
 
@@ -474,8 +491,10 @@ impl<T: Value> Value for Option<T> {
 }
 
 mod identity;
+mod registry;
 
 pub use identity::{Role, RoleGrant, ScopeKind, Token, User};
+pub use registry::*;
 
 #[cfg(test)]
 mod tests {

@@ -153,9 +153,25 @@ tables! {
     LoggedModelTags = 13, "logged_model_tags", rows::LoggedModelTag;
     /// Metric points that were attached to a logged model.
     LoggedModelMetrics = 14, "logged_model_metrics", rows::LoggedModelMetric;
-    /// Users and service accounts. Holds hashes of passwords: SQL hides it.
+    /// Registered models, prompts among them, one row each.
+    RegisteredModels = 15, "registered_models", rows::RegisteredModel;
+    /// Tags of registered models.
+    RegisteredModelTags = 16, "registered_model_tags", rows::RegisteredModelTag;
+    /// Names for versions: which version of a model an alias means.
+    RegisteredModelAliases = 17, "registered_model_aliases", rows::RegisteredModelAlias;
+    /// Versions of registered models, one row each.
+    ModelVersions = 18, "model_versions", rows::ModelVersion;
+    /// Tags of model versions.
+    ModelVersionTags = 19, "model_version_tags", rows::ModelVersionTag;
+    /// Who changed what in the registry, and when: rows are added, never changed.
+    RegistryEvents = 20, "registry_events", rows::RegistryEvent;
+    /// Webhooks, with what their messages are signed with: not for queries.
+    Webhooks = 21, "webhooks", rows::Webhook;
+    /// Messages that webhooks are still owed: not for queries.
+    WebhookDeliveries = 22, "webhook_deliveries", rows::WebhookDelivery;
+    /// Users and service accounts. Holds hashes of passwords: not for queries.
     Users = 30, "users", rows::User;
-    /// Tokens of users. Holds hashes of secrets: SQL hides it.
+    /// Tokens of users. Holds hashes of secrets: not for queries.
     Tokens = 31, "tokens", rows::Token;
     /// Who has which role, and for what.
     RoleGrants = 32, "role_grants", rows::RoleGrant;
@@ -180,9 +196,9 @@ impl TableId {
         }
     }
 
-    /// Whether the table holds hashes of secrets, which no query may show.
+    /// Whether the table holds secrets or hashes of them, which no query may show.
     pub const fn is_secret(self) -> bool {
-        matches!(self, Self::Users | Self::Tokens)
+        matches!(self, Self::Users | Self::Tokens | Self::Webhooks | Self::WebhookDeliveries)
     }
 
     /// Position of the column called `name`.

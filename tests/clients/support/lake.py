@@ -54,9 +54,9 @@ def _duckdb(path: Path) -> list[dict]:
 
 
 def milliseconds(time) -> int:
-    """A table's timestamp as MLflow's milliseconds."""
+    """A table's timestamp as MLflow's milliseconds: what is finer is cut off."""
     import datetime
 
     if time.tzinfo is None:
         time = time.replace(tzinfo=datetime.UTC)
-    return round(time.timestamp() * 1000)
+    return (time - datetime.datetime.fromtimestamp(0, datetime.UTC)) // datetime.timedelta(milliseconds=1)

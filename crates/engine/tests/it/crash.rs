@@ -1,8 +1,10 @@
 //! The process dies at every request it makes, in turn.
 
-use runlake_engine::{Access, Result};
+use runlake_engine::{Access, Engine, Result, Settings};
 use runlake_storage::Store;
 use runlake_testkit::{Fault, FaultyStore, Verb};
+use runlake_types::rows::ExperimentTag;
+use runlake_types::{ExperimentId, WriteBatch};
 
 use crate::ledger::{Ledger, write_steps};
 use crate::place::{self, Kind, on_every_store, open, try_open};
@@ -10,6 +12,7 @@ use crate::place::{self, Kind, on_every_store, open, try_open};
 on_every_store!(
     death_at_any_request_loses_and_doubles_nothing,
     a_flush_after_a_half_done_one_brings_every_table_up_to_date,
+    a_long_log_after_a_half_done_flush_is_replayed_whole,
 );
 
 fn death_at_any_request_loses_and_doubles_nothing(kind: Kind) {
@@ -74,6 +77,45 @@ fn a_flush_after_a_half_done_one_brings_every_table_up_to_date(kind: Kind) {
         engine.flush().await.expect("flushes");
         ledger.settle(&engine.view()).await;
         ledger.check_files(&engine.view());
+        engine.close().await.expect("closes");
+    });
+}
+
+/// A tag so long that a few of them are more than replay keeps in memory.
+fn ballast(number: u64) -> WriteBatch {
+    let mut batch = WriteBatch::default();
+    let value = "x".repeat(100 << 10);
+    batch.put(&ExperimentTag { experiment_id: ExperimentId::DEFAULT, key: number.to_string(), value });
+    batch
+}
+
+/// Some tables are further than others, and there is more between the two than memory should hold: whatever replay does
+/// about that, it must not take rows for written that it has not come to yet.
+fn a_long_log_after_a_half_done_flush_is_replayed_whole(kind: Kind) {
+    place::run(async {
+        let place = kind.place().await;
+        let (store, faulty) = place.faulty();
+        let mut ledger = Ledger::default();
+        let engine = open(&store, Access::Write).await;
+        for round in 0..24_u64 {
+            engine.write(ballast(round)).await.expect("writes");
+            ledger.note(0, write_steps(&engine, 0, round, 1).await);
+        }
+        // Only `latest_metrics`, which comes first, gets there.
+        for table in ["metrics", "params", "tags", "experiment_tags"] {
+            faulty.plan(Verb::Put, &format!("tables/{table}/_delta_log"), Fault::Refuse);
+        }
+        engine.flush().await.expect_err("metrics cannot be committed");
+        faulty.cut();
+        let settings = Settings { memory_budget: 4096, ..place::settings(Access::TakeOver) };
+        let engine = Engine::open(place.store.clone(), settings, runlake_testkit::clock()).await.expect("opens");
+        ledger.settle(&engine.view()).await;
+        engine.flush().await.expect("flushes");
+        ledger.settle(&engine.view()).await;
+        ledger.check_files(&engine.view());
+        engine.close().await.expect("closes");
+        let engine = open(&place.store, Access::Write).await;
+        ledger.settle(&engine.view()).await;
         engine.close().await.expect("closes");
     });
 }

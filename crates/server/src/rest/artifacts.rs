@@ -15,7 +15,9 @@ use super::download::send;
 use crate::app::App;
 use crate::call::Call;
 use crate::error::{ApiError, Result};
-use crate::wire::{Empty, FileAnswer, FilesAnswer, PresignedAnswer, PresignedUrl, PresignedUrlAnswer, json};
+use crate::wire::{
+    Empty, FileAnswer, FilesAnswer, PresignedAnswer, PresignedUrl, PresignedUrlAnswer, VersionName, json,
+};
 
 /// Bytes that the web app may upload at once.
 const UI_UPLOAD_LIMIT: usize = 10 << 20;
@@ -81,6 +83,16 @@ pub(super) async fn download_of_run(mut call: Call) -> Result<Response> {
 pub(super) async fn download_of_model(mut call: Call) -> Result<Response> {
     let path = ArtifactPath::parse(&call.fields().await?.required_text("artifact_file_path")?)?;
     let place = Place::of_model(&call.app, &call.param("model_id")?).await?;
+    send(&place.artifacts, &place.folder.join(&path), call.headers()).await
+}
+
+/// How the web app shows a file of a registered version.
+pub(super) async fn download_of_version(mut call: Call) -> Result<Response> {
+    let fields = call.fields().await?;
+    let VersionName { name, version } = fields.version_name()?;
+    let path = ArtifactPath::parse(&fields.required_text("path")?)?;
+    let version = call.app.registry().get_version(&name, &version).await?;
+    let place = Place::of_source(&call.app, version.download_uri()).await?;
     send(&place.artifacts, &place.folder.join(&path), call.headers()).await
 }
 
@@ -161,6 +173,16 @@ impl Place {
 
     async fn of_model(app: &App, model_id: &str) -> Result<Self> {
         Self::of_uri(app, app.tracking().get_logged_model(model_id, false).await?.model.artifact_uri)
+    }
+
+    /// Where the files of a version are: an artifact URI, or a folder of a run.
+    async fn of_source(app: &App, source: &str) -> Result<Self> {
+        let Some(in_run) = source.strip_prefix("runs:/") else {
+            return Self::of_uri(app, source.to_owned());
+        };
+        let (run_id, folder) = in_run.trim_start_matches('/').split_once('/').unwrap_or((in_run, ""));
+        let place = Self::of_run(app, run_id).await?;
+        Ok(Self { folder: place.folder.join(&folder_of(Some(folder))?), ..place })
     }
 
     fn of_uri(app: &App, uri: String) -> Result<Self> {

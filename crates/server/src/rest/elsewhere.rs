@@ -3,17 +3,14 @@
 
 use axum::response::Response;
 
-use super::{GET, POST, Table};
+use super::{POST, Table};
 use crate::call::Call;
 use crate::error::{ApiError, Result};
 use crate::wire::{Empty, NoConfigs, json};
 
 /// Lists without entries.
-const EMPTY_LISTS: [&str; 18] = [
-    "2.0/mlflow/model-versions/search",
-    "2.0/mlflow/registered-models/search",
+const EMPTY_LISTS: [&str; 15] = [
     "2.0/mlflow/traces",
-    "2.0/mlflow/webhooks",
     "3.0/mlflow/datasets/search",
     "3.0/mlflow/gateway/budgets/list",
     "3.0/mlflow/gateway/endpoints/bindings/list",
@@ -67,14 +64,10 @@ pub(super) fn routes(table: &mut Table) {
         table.post(path, nothing);
     }
     table.get("3.0/mlflow/scorers/online-configs", no_configs);
-    for path in ["2.0/mlflow/registered-models", "2.0/mlflow/model-versions", "2.0/mlflow/webhooks"] {
-        table.rest_of(path, registry);
-    }
     for path in GENAI {
         table.rest_of(path, genai);
     }
     table.rest_of("3.0/mlflow/workspaces", workspaces);
-    table.at_root(GET, "/model-versions/get-artifact", registry);
     table.at_root(POST, "/v1/traces", genai);
     table.at_root(POST, "/graphql", graphql);
 }
@@ -85,13 +78,6 @@ pub(super) async fn nothing(_: Call) -> Result<Response> {
 
 async fn no_configs(_: Call) -> Result<Response> {
     Ok(json(&NoConfigs { configs: [] }))
-}
-
-async fn registry(_: Call) -> Result<Response> {
-    Err(ApiError::not_implemented(
-        "The model registry is not part of this version of runlake: models can be logged, but not registered. \
-         Leave out registered_model_name, or keep a registry elsewhere with mlflow.set_registry_uri(...).",
-    ))
 }
 
 async fn genai(_: Call) -> Result<Response> {

@@ -12,10 +12,13 @@ mod lake;
 mod logged_models;
 mod metrics;
 mod mlflow_users;
+mod model_versions;
 mod multipart;
+mod registered_models;
 mod run_data;
 mod runs;
 mod service;
+mod webhooks;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -52,6 +55,7 @@ pub fn router(app: App) -> Router {
 fn listed(app: App) -> Table {
     let mut table = Table { app, router: Router::new(), listed: Vec::new() };
     table.tracking();
+    table.registry();
     table.artifacts();
     table.own();
     table.auth();
@@ -114,6 +118,47 @@ impl Table {
         self.delete("2.0/mlflow/logged-models/{model_id}/tags/{tag_key}", logged_models::delete_tag);
     }
 
+    /// Registered models, their versions and aliases.
+    fn registry(&mut self) {
+        self.post("2.0/mlflow/registered-models/create", registered_models::create);
+        self.get("2.0/mlflow/registered-models/get", registered_models::get);
+        self.get("2.0/mlflow/registered-models/search", registered_models::search);
+        self.patch("2.0/mlflow/registered-models/update", registered_models::update);
+        self.post("2.0/mlflow/registered-models/rename", registered_models::rename);
+        self.delete("2.0/mlflow/registered-models/delete", registered_models::delete);
+        self.post("2.0/mlflow/registered-models/set-tag", registered_models::set_tag);
+        self.delete("2.0/mlflow/registered-models/delete-tag", registered_models::delete_tag);
+        self.get("2.0/mlflow/registered-models/get-latest-versions", registered_models::latest_versions);
+        self.post("2.0/mlflow/registered-models/get-latest-versions", registered_models::latest_versions);
+        self.get("2.0/mlflow/registered-models/alias", registered_models::get_by_alias);
+        self.post("2.0/mlflow/registered-models/alias", registered_models::set_alias);
+        self.delete("2.0/mlflow/registered-models/alias", registered_models::delete_alias);
+        self.at_root(GET, "/api/runlake/registry/history", registered_models::history);
+
+        self.post("2.0/mlflow/model-versions/create", model_versions::create);
+        self.get("2.0/mlflow/model-versions/get", model_versions::get);
+        self.get("2.0/mlflow/model-versions/get-download-uri", model_versions::download_uri);
+        self.get("2.0/mlflow/model-versions/search", model_versions::search);
+        self.patch("2.0/mlflow/model-versions/update", model_versions::update);
+        self.post("2.0/mlflow/model-versions/transition-stage", model_versions::transition);
+        self.delete("2.0/mlflow/model-versions/delete", model_versions::delete);
+        self.post("2.0/mlflow/model-versions/set-tag", model_versions::set_tag);
+        self.delete("2.0/mlflow/model-versions/delete-tag", model_versions::delete_tag);
+
+        self.get("2.0/mlflow/webhooks", webhooks::list);
+        self.post("2.0/mlflow/webhooks", webhooks::create);
+        self.get("2.0/mlflow/webhooks/{webhook_id}", webhooks::get);
+        self.patch("2.0/mlflow/webhooks/{webhook_id}", webhooks::update);
+        self.delete("2.0/mlflow/webhooks/{webhook_id}", webhooks::delete);
+        self.post("2.0/mlflow/webhooks/{webhook_id}/test", webhooks::test);
+        self.at_root(GET, "/api/runlake/webhooks", webhooks::list);
+        self.at_root(POST, "/api/runlake/webhooks", webhooks::create);
+        self.at_root(GET, "/api/runlake/webhooks/{webhook_id}", webhooks::get);
+        self.at_root(PATCH, "/api/runlake/webhooks/{webhook_id}", webhooks::update);
+        self.at_root(DELETE, "/api/runlake/webhooks/{webhook_id}", webhooks::delete);
+        self.at_root(POST, "/api/runlake/webhooks/{webhook_id}/test", webhooks::test);
+    }
+
     /// Files of runs and models, through the server.
     fn artifacts(&mut self) {
         self.get("2.0/mlflow-artifacts/artifacts", artifacts::list_destination);
@@ -133,6 +178,7 @@ impl Table {
         self.get("2.0/mlflow/logged-models/{model_id}/artifacts/directories", artifacts::list_model);
         self.get("2.0/mlflow/logged-models/{model_id}/artifacts/files", artifacts::download_of_model);
         self.at_root(GET, "/get-artifact", artifacts::download_of_run);
+        self.at_root(GET, "/model-versions/get-artifact", artifacts::download_of_version);
     }
 
     /// What is runlake's own, and pages of the server.

@@ -112,8 +112,6 @@ async fn paths_and_methods_that_are_none() {
         ("POST", "/api/9.0/mlflow/runs/get", 404, "ENDPOINT_NOT_FOUND"),
         ("GET", "/api/2.0/mlflow/runs/create", 405, "BAD_REQUEST"),
         ("PUT", "/api/2.0/mlflow/runs/create", 405, "BAD_REQUEST"),
-        ("POST", "/api/2.0/mlflow/registered-models/create", 501, "NOT_IMPLEMENTED"),
-        ("DELETE", "/ajax-api/2.0/mlflow/model-versions/delete", 501, "NOT_IMPLEMENTED"),
         ("POST", "/api/3.0/mlflow/traces", 501, "NOT_IMPLEMENTED"),
         ("POST", "/v1/traces", 501, "NOT_IMPLEMENTED"),
         ("POST", "/api/3.0/mlflow/scorers/register", 501, "NOT_IMPLEMENTED"),

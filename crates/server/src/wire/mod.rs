@@ -13,8 +13,10 @@ mod inputs;
 mod log;
 mod metrics;
 mod models;
+mod registry;
 mod runs;
 mod service;
+mod webhooks;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -30,8 +32,10 @@ pub(crate) use inputs::*;
 pub(crate) use log::*;
 pub(crate) use metrics::*;
 pub(crate) use models::*;
+pub(crate) use registry::*;
 pub(crate) use runs::*;
 pub(crate) use service::*;
+pub(crate) use webhooks::*;
 
 use crate::error::Result;
 

@@ -9,7 +9,7 @@ use super::error::{SearchError, Span, shortened};
 
 /// Tests joined by AND, OR and NOT.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Condition<T> {
+pub enum Condition<T> {
     All(Vec<Condition<T>>),
     Any(Vec<Condition<T>>),
     Not(Box<Condition<T>>),
@@ -18,7 +18,7 @@ pub(crate) enum Condition<T> {
 
 impl<T> Condition<T> {
     /// Gives every comparison of `expr` its meaning.
-    pub(crate) fn lower(
+    pub fn lower(
         expr: &Expr,
         test: &mut dyn FnMut(&Comparison) -> Result<Self, SearchError>,
     ) -> Result<Self, SearchError> {
@@ -35,12 +35,12 @@ impl<T> Condition<T> {
     }
 
     /// A test, or its negation.
-    pub(crate) fn test(negated: bool, test: T) -> Self {
+    pub fn test(negated: bool, test: T) -> Self {
         if negated { Self::Not(Box::new(Self::Test(test))) } else { Self::Test(test) }
     }
 
     /// Whether it holds, given what each test says.
-    pub(crate) fn evaluate(&self, test: &impl Fn(&T) -> Option<bool>) -> Option<bool> {
+    pub fn evaluate(&self, test: &impl Fn(&T) -> Option<bool>) -> Option<bool> {
         match self {
             Self::All(terms) => decide(terms.iter().map(|term| term.evaluate(test)), false),
             Self::Any(terms) => decide(terms.iter().map(|term| term.evaluate(test)), true),
@@ -50,7 +50,7 @@ impl<T> Condition<T> {
     }
 
     /// Whether some test is such a one.
-    pub(crate) fn any(&self, such: &impl Fn(&T) -> bool) -> bool {
+    pub fn any(&self, such: &impl Fn(&T) -> bool) -> bool {
         match self {
             Self::All(terms) | Self::Any(terms) => terms.iter().any(|term| term.any(such)),
             Self::Not(term) => term.any(such),
@@ -77,7 +77,7 @@ fn decide(mut terms: impl Iterator<Item = Option<bool>>, decisive: bool) -> Opti
 
 /// A test of a text.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum TextTest {
+pub enum TextTest {
     Eq(Box<str>),
     Ne(Box<str>),
     Like(LikePattern),
@@ -86,7 +86,7 @@ pub(crate) enum TextTest {
 }
 
 impl TextTest {
-    pub(crate) fn evaluate(&self, text: Option<&str>) -> Option<bool> {
+    pub fn evaluate(&self, text: Option<&str>) -> Option<bool> {
         if matches!(self, Self::IsNull) {
             return Some(text.is_none());
         }
@@ -103,14 +103,14 @@ impl TextTest {
 
 /// A test of a number. NaN differs from every number, itself too, and is neither smaller nor greater.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum NumberTest {
+pub enum NumberTest {
     Compare(NumberOp, f64),
     Between(f64, f64),
     IsNull,
 }
 
 impl NumberTest {
-    pub(crate) fn evaluate(&self, number: Option<f64>) -> Option<bool> {
+    pub fn evaluate(&self, number: Option<f64>) -> Option<bool> {
         if matches!(self, Self::IsNull) {
             return Some(number.is_none());
         }
@@ -137,14 +137,14 @@ fn compare(number: f64, op: NumberOp, value: f64) -> bool {
 
 /// A test with what its `NOT` said: `NOT LIKE`, `NOT IN`, `IS NOT NULL`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Signed<T> {
-    pub(crate) negated: bool,
-    pub(crate) test: T,
+pub struct Signed<T> {
+    pub negated: bool,
+    pub test: T,
 }
 
 /// `LIKE` and `ILIKE` patterns stay text where the engine matches them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TextOperator {
+pub enum TextOperator {
     Eq,
     Ne,
     Like,
@@ -153,7 +153,7 @@ pub(crate) enum TextOperator {
 
 /// A test of a text, patterns as written.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum WrittenText {
+pub enum WrittenText {
     Compare(TextOperator, Box<str>),
     In(Vec<Box<str>>),
     IsNull,
@@ -173,24 +173,26 @@ impl From<WrittenText> for TextTest {
 }
 
 /// How an entity words its refusals. Each takes the offending text.
-pub(crate) struct Wording<'a> {
+#[allow(missing_debug_implementations, reason = "it holds closures")]
+pub struct Wording<'a> {
     /// The value is of the wrong kind.
-    pub(crate) value: &'a dyn Fn(&str) -> String,
+    pub value: &'a dyn Fn(&str) -> String,
     /// The operator isn't one of the field's.
-    pub(crate) operator: &'a dyn Fn(&str) -> String,
+    pub operator: &'a dyn Fn(&str) -> String,
     /// Whether the field takes lists.
-    pub(crate) lists: Lists<'a>,
+    pub lists: Lists<'a>,
     /// `IS NULL` is not for this field; `None` where it is.
-    pub(crate) null: Option<&'a dyn Fn(&str) -> String>,
+    pub null: Option<&'a dyn Fn(&str) -> String>,
     /// Whether text may go without quotes.
-    pub(crate) bare_text: bool,
+    pub bare_text: bool,
     /// Which of two mistakes to tell: the operator's, or the value's.
-    pub(crate) operator_first: bool,
+    pub operator_first: bool,
 }
 
 /// What a field says to `IN`.
 #[derive(Clone, Copy)]
-pub(crate) enum Lists<'a> {
+#[allow(missing_debug_implementations, reason = "it holds a closure")]
+pub enum Lists<'a> {
     /// Takes a list; what is wrong in one is told as a bad list.
     Taken,
     /// Takes a list, which MLflow doesn't; what is wrong in one is told as a bad value, as MLflow tells of any list.
@@ -200,20 +202,22 @@ pub(crate) enum Lists<'a> {
 }
 
 /// A comparison in its filter.
-#[derive(Clone, Copy)]
-pub(crate) struct Clause<'a> {
-    pub(crate) source: &'a str,
-    pub(crate) comparison: &'a Comparison,
+#[derive(Debug, Clone, Copy)]
+pub struct Clause<'a> {
+    /// The filter.
+    pub source: &'a str,
+    /// The comparison.
+    pub comparison: &'a Comparison,
 }
 
 impl Clause<'_> {
     /// A refusal that points at the field.
-    pub(crate) fn bad_field(&self, message: impl Into<String>) -> SearchError {
+    pub fn bad_field(&self, message: impl Into<String>) -> SearchError {
         SearchError::at(self.source, self.comparison.field.span, message)
     }
 
     /// A refusal that points at the whole comparison.
-    pub(crate) fn bad(&self, message: impl Into<String>) -> SearchError {
+    pub fn bad(&self, message: impl Into<String>) -> SearchError {
         SearchError::at(self.source, self.comparison.span, message)
     }
 
@@ -222,7 +226,7 @@ impl Clause<'_> {
     }
 
     /// The test as one of numbers.
-    pub(crate) fn number_test(&self, wording: &Wording<'_>) -> Result<Signed<NumberTest>, SearchError> {
+    pub fn number_test(&self, wording: &Wording<'_>) -> Result<Signed<NumberTest>, SearchError> {
         let number = |value: &Value| value.number().ok_or_else(|| self.bad_text(value.span, wording.value));
         let refused = || self.bad((wording.operator)(self.comparison.test.operator()));
         match &self.comparison.test {
@@ -241,7 +245,7 @@ impl Clause<'_> {
     }
 
     /// The test as one of text.
-    pub(crate) fn text_test(&self, wording: &Wording<'_>) -> Result<Signed<WrittenText>, SearchError> {
+    pub fn text_test(&self, wording: &Wording<'_>) -> Result<Signed<WrittenText>, SearchError> {
         let refused = || self.bad((wording.operator)(self.comparison.test.operator()));
         match &self.comparison.test {
             Test::Compare(op, value) => {
@@ -356,7 +360,7 @@ const fn text_op(op: &Operator) -> Option<(bool, TextOperator)> {
 }
 
 /// Names as MLflow prints a list of them.
-pub(crate) fn listed(names: &[&str]) -> String {
+pub fn listed(names: &[&str]) -> String {
     format!("['{}']", names.join("', '"))
 }
 

@@ -54,12 +54,12 @@ pub struct SearchError {
 
 impl SearchError {
     /// About the query as a whole.
-    pub(crate) fn new(message: impl Into<String>) -> Self {
+    pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), place: None }
     }
 
     /// About `span` of `source`.
-    pub(crate) fn at(source: &str, span: Span, message: impl Into<String>) -> Self {
+    pub fn at(source: &str, span: Span, message: impl Into<String>) -> Self {
         Self { message: message.into(), place: Some(Place::of(source, span)) }
     }
 

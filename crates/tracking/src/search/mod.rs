@@ -19,11 +19,12 @@ mod sort;
 mod token;
 
 pub use ast::{Comparison, Expr, Field, Literal, Name, Operator, Test, Value};
+pub use compare::{Clause, Condition, Lists, NumberTest, Signed, TextOperator, TextTest, Wording, WrittenText, listed};
 pub use error::{SearchError, Span};
 pub use experiments::{ExperimentFilter, ExperimentOrder};
 pub use lex::Quote;
 pub use models::{ModelFilter, ModelOrder};
-pub use parse::{MAX_COMPARISONS, MAX_DEPTH, MAX_FILTER_BYTES, parse};
+pub use parse::{MAX_COMPARISONS, MAX_DEPTH, MAX_FILTER_BYTES, parse, parse_order};
 pub use run::{MAX_ORDER_BY, run_filter, run_order};
-pub use sort::SortKey;
+pub use sort::{SortKey, SortValue, page};
 pub use token::{TokenScope, ValueKind};

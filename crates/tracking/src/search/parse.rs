@@ -45,7 +45,7 @@ pub fn parse(source: &str) -> Result<Option<Expr>, SearchError> {
 }
 
 /// A sort clause: a field, and the words after it.
-pub(crate) fn parse_order(source: &str) -> Result<(Field, Option<bool>), SearchError> {
+pub fn parse_order(source: &str) -> Result<(Field, Option<bool>), SearchError> {
     let unclear = |span| {
         SearchError::at(source, span, format!("Invalid order_by clause '{}'. Could not be parsed.", shortened(source)))
     };

@@ -2,14 +2,14 @@
 
 use std::cmp::Ordering;
 
-use runlake_engine::search::SortValue;
+pub use runlake_engine::search::SortValue;
 
 /// What a row is sorted by, most important value first, unique among the rows of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SortKey(pub Vec<SortValue>);
 
 /// The first `limit` rows after `after`, in order, and where the next page starts if rows are left.
-pub(crate) fn page<T>(
+pub fn page<T>(
     items: impl IntoIterator<Item = T>,
     key: impl Fn(&T) -> SortKey,
     ascending: &[bool],

@@ -107,11 +107,14 @@ impl TokenScope {
         Self::new("history").part("The page token is of another run or metric.", [run_id, metric_key])
     }
 
-    const fn new(kind: &'static str) -> Self {
+    /// Pages of another kind of list; [`Self::part`] adds what must stay the same from page to page.
+    pub const fn new(kind: &'static str) -> Self {
         Self { kind, parts: Vec::new() }
     }
 
-    fn part<S: AsRef<str>>(mut self, differs: &'static str, texts: impl IntoIterator<Item = S>) -> Self {
+    /// With a part of the request that must be the same on every page; `differs` is what to say when it is not.
+    #[must_use]
+    pub fn part<S: AsRef<str>>(mut self, differs: &'static str, texts: impl IntoIterator<Item = S>) -> Self {
         self.parts.push(Part { hash: short_hash(texts), differs });
         self
     }

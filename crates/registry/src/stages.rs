@@ -1,0 +1,60 @@
+//! Stages of model versions.
+
+use runlake_types::WriteBatch;
+use runlake_types::rows::{ModelVersion, RegistryAction, Stage};
+
+use crate::events::Told;
+use crate::models::{key_of, model_row};
+use crate::versions::{touched, version_info, version_row};
+use crate::{Acting, Error, Result, VersionInfo, names};
+
+impl Acting<'_> {
+    /// Brings a version to a stage. With `archive_existing` the other versions in that stage, which must be Staging or
+    /// Production, go to Archived at the same moment.
+    pub async fn transition(
+        &self,
+        name: &str,
+        version: &str,
+        stage: &str,
+        archive_existing: bool,
+    ) -> Result<VersionInfo> {
+        let target = names::stage(stage)?;
+        if archive_existing && !matches!(target, Stage::Staging | Stage::Production) {
+            return Err(Error::invalid(format!(
+                "Model version transition cannot archive existing model versions because '{stage}' is not an Active \
+                 stage. Valid stages are ['Staging', 'Production']"
+            )));
+        }
+        let number = names::version(version)?;
+        let _lock = self.registry.lock([name]).await;
+        let view = self.registry.view();
+        let mut version = version_row(&view, name, number).await?;
+        let now = self.now();
+        let mut batch = WriteBatch::default();
+        batch.put(&touched(model_row(&view, name).await?, now));
+        let mut change = |version: &mut ModelVersion, stage: Stage| {
+            let old = std::mem::replace(&mut version.current_stage, stage);
+            version.last_update_time = now;
+            batch.put(&*version);
+            if old != stage {
+                let told = Told {
+                    version: Some(version.version),
+                    old: Some(old.to_string()),
+                    new: Some(stage.to_string()),
+                    ..Told::default()
+                };
+                self.tell(&mut batch, name, RegistryAction::StageChanged, told);
+            }
+        };
+        if archive_existing {
+            for mut other in view.scan::<ModelVersion>(&key_of(name)).await? {
+                if other.current_stage == target && other.version != number {
+                    change(&mut other, Stage::Archived);
+                }
+            }
+        }
+        change(&mut version, target);
+        self.write(batch).await?;
+        version_info(&self.registry.view(), version).await
+    }
+}
