@@ -245,6 +245,38 @@ def test_a_role_for_one_experiment_ends_there(guarded, identified, mlflow_at, tm
         client.get_run(hidden)
 
 
+def test_approvers_decide_which_version_is_used(guarded, identified, mlflow_at, tmp_path, name):
+    from mlflow.exceptions import MlflowException
+
+    experiment, model = guarded.experiment(name), f"{name} model"
+    editor = guarded.user(f"m{name}", "--role", "editor", "--experiment", experiment)
+    done(runlake("user", "role", editor[0], "editor", "--registered-model", model, "--server", guarded.uri, who=ADMIN))
+    approver = guarded.user(f"q{name}", "--role", "approver", "--registered-model", model)
+    guarded.user(f"r{name}", "--role", "viewer", "--registered-model", f"{name} other")
+    identified(*editor)
+    mlflow = mlflow_at(guarded.uri)
+    run = log_a_run(mlflow, experiment, tmp_path)
+    client = mlflow.MlflowClient()
+    client.create_registered_model(model)
+    version = client.create_model_version(model, f"runs:/{run}/note.txt", run_id=run).version
+    with pytest.raises(MlflowException, match="needs the role approver"):
+        client.set_registered_model_alias(model, "champion", version)
+    with pytest.raises(MlflowException, match="needs the role editor"):
+        client.create_registered_model(f"{name} other")
+    identified(*approver)
+    client.set_registered_model_alias(model, "champion", version)
+    assert client.get_model_version_by_alias(model, "champion").version == version
+    assert [found.name for found in client.search_registered_models()] == [model]
+    with pytest.raises(MlflowException, match="needs the role viewer"):
+        client.get_run(run)
+    identified(f"r{name}", PASSWORD)
+    assert list(client.search_registered_models()) == [] and list(client.search_model_versions()) == []
+    with pytest.raises(MlflowException, match="needs the role viewer"):
+        client.get_registered_model(model)
+    history = guarded.call("GET", "runlake/registry/history", ADMIN, params={"name": model}).json()
+    assert {event.get("actor") for event in history["events"]} == {editor[0], approver[0]}
+
+
 def test_tokens_end_when_revoked_or_expired(guarded, name):
     guarded.user(f"t{name}", "--role", "viewer")
     short, long = guarded.token(f"t{name}", "--expires", "1s"), guarded.token(f"t{name}")
