@@ -123,6 +123,19 @@ def log_a_run(mlflow, experiment_id: str, tmp_path: Path) -> str:
     return run.info.run_id
 
 
+def log_and_load_a_model(mlflow, experiment_id: str) -> None:
+    from sklearn.linear_model import LinearRegression
+
+    model = LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])
+    with mlflow.start_run(experiment_id=experiment_id):
+        logged = mlflow.sklearn.log_model(model, name="line")
+    assert mlflow.sklearn.load_model(logged.model_uri).predict([[2.0]])[0] == pytest.approx(4.0)
+    assert [found.model_id for found in mlflow.search_logged_models([experiment_id], output_format="list")] == [
+        logged.model_id
+    ]
+
+
+@pytest.mark.both
 def test_stock_client_with_a_password(guarded, identified, mlflow_at, tmp_path, name):
     user = guarded.user(f"p{name}", "--role", "editor")
     experiment = guarded.experiment(name)
@@ -130,9 +143,10 @@ def test_stock_client_with_a_password(guarded, identified, mlflow_at, tmp_path, 
     mlflow = mlflow_at(guarded.uri)
     run = log_a_run(mlflow, experiment, tmp_path)
     assert mlflow.get_run(run).data.metrics == {"loss": 1.5}
-    assert [found.run_id for found in mlflow.search_runs([experiment], output_format="list") for found in [found.info]] == [run]
+    assert [found.info.run_id for found in mlflow.search_runs([experiment], output_format="list")] == [run]
 
 
+@pytest.mark.both
 def test_stock_client_with_a_token_of_a_service(guarded, identified, mlflow_at, tmp_path, name):
     done(runlake("user", "add", f"s{name}", "--service", "--role", "editor", "--server", guarded.uri, who=ADMIN))
     token = guarded.token(f"s{name}", "--label", "nightly", "--expires", "1h")
@@ -143,6 +157,7 @@ def test_stock_client_with_a_token_of_a_service(guarded, identified, mlflow_at, 
     assert "nightly" in listed and "ends in" in listed and token.split("_")[2] not in listed
 
 
+@pytest.mark.both
 def test_nobody_and_a_wrong_password(guarded, identified, mlflow_at, name):
     from mlflow.exceptions import MlflowException
 
@@ -209,6 +224,7 @@ def test_a_role_for_one_experiment_ends_there(guarded, identified, mlflow_at, tm
     hidden = log_a_run(mlflow, other, tmp_path)
     identified(*guarded.user(f"o{name}", "--role", "editor", "--experiment", own))
     log_a_run(mlflow, own, tmp_path)
+    log_and_load_a_model(mlflow, own)
     assert [found.experiment_id for found in mlflow.search_experiments()] == [own]
     client = mlflow.MlflowClient()
     for attempt in (
@@ -227,6 +243,38 @@ def test_a_role_for_one_experiment_ends_there(guarded, identified, mlflow_at, tm
     done(runlake("user", "role", f"o{name}", "none", "--experiment", other, "--server", guarded.uri, who=ADMIN))
     with pytest.raises(MlflowException, match="needs the role"):
         client.get_run(hidden)
+
+
+def test_approvers_decide_which_version_is_used(guarded, identified, mlflow_at, tmp_path, name):
+    from mlflow.exceptions import MlflowException
+
+    experiment, model = guarded.experiment(name), f"{name} model"
+    editor = guarded.user(f"m{name}", "--role", "editor", "--experiment", experiment)
+    done(runlake("user", "role", editor[0], "editor", "--registered-model", model, "--server", guarded.uri, who=ADMIN))
+    approver = guarded.user(f"q{name}", "--role", "approver", "--registered-model", model)
+    guarded.user(f"r{name}", "--role", "viewer", "--registered-model", f"{name} other")
+    identified(*editor)
+    mlflow = mlflow_at(guarded.uri)
+    run = log_a_run(mlflow, experiment, tmp_path)
+    client = mlflow.MlflowClient()
+    client.create_registered_model(model)
+    version = client.create_model_version(model, f"runs:/{run}/note.txt", run_id=run).version
+    with pytest.raises(MlflowException, match="needs the role approver"):
+        client.set_registered_model_alias(model, "champion", version)
+    with pytest.raises(MlflowException, match="needs the role editor"):
+        client.create_registered_model(f"{name} other")
+    identified(*approver)
+    client.set_registered_model_alias(model, "champion", version)
+    assert client.get_model_version_by_alias(model, "champion").version == version
+    assert [found.name for found in client.search_registered_models()] == [model]
+    with pytest.raises(MlflowException, match="needs the role viewer"):
+        client.get_run(run)
+    identified(f"r{name}", PASSWORD)
+    assert list(client.search_registered_models()) == [] and list(client.search_model_versions()) == []
+    with pytest.raises(MlflowException, match="needs the role viewer"):
+        client.get_registered_model(model)
+    history = guarded.call("GET", "runlake/registry/history", ADMIN, params={"name": model}).json()
+    assert {event.get("actor") for event in history["events"]} == {editor[0], approver[0]}
 
 
 def test_tokens_end_when_revoked_or_expired(guarded, name):
@@ -352,14 +400,25 @@ def test_listening_beyond_this_machine_demands_credentials(tmp_path):
             server.kill()
 
 
+def new_key():
+    """A private key, and the PEM of it."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return key, pem
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A self-signed certificate for this machine, and its key."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
 
-    key = ec.generate_private_key(ec.SECP256R1())
+    key, pem = new_key()
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "runlake")])
     now = datetime.datetime.now(datetime.timezone.utc)
     certificate = (
@@ -376,11 +435,7 @@ def certificate(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("tls")
     (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
+    (folder / "key.pem").write_bytes(pem)
     return folder / "cert.pem", folder / "key.pem"
 
 
@@ -418,11 +473,7 @@ def test_tls(certificate, tmp_path, identified, mlflow_at, monkeypatch):
 def test_bad_certificates_are_told(certificate, tmp_path):
     cert, key = certificate
     other = tmp_path / "other.pem"
-    subprocess.run(
-        ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(other)],
-        check=True,
-        capture_output=True,
-    )
+    other.write_bytes(new_key()[1])
     for args, why in [
         (["--tls-cert", str(cert)], "--tls-cert needs --tls-key"),
         (["--tls-key", str(key)], "--tls-key needs --tls-cert"),

@@ -40,7 +40,7 @@ Examples:
   runlake server --lake s3://bucket/experiments   a lake on an object store
   runlake flush --server http://127.0.0.1:5000    bring the tables up to date now
   runlake user add ann --role admin --lake ./runlake-data
-                                                  the first administrator, before the server starts
+                                                  an administrator, while no server has the lake open
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
 #[derive(Debug, Subcommand)]

@@ -83,18 +83,6 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
     end(&engine).await
 }
 
-async fn webhooks(args: &ServerArgs, engine: &Engine) -> Result<Webhooks> {
-    let settings = WebhookSettings {
-        allow_http: args.webhook_allow_http.unwrap_or(false),
-        allow_private: args.webhook_allow_private.unwrap_or(false),
-    };
-    let post = HttpPost::new(settings)
-        .map_err(|error| Failure::new(format!("webhooks cannot be sent from this machine: {error}")))?;
-    Webhooks::open(engine.clone(), settings, Arc::new(post))
-        .await
-        .map_err(|error| Failure::new(format!("the webhooks of the lake cannot be read: {error}")))
-}
-
 /// Whether callers must say who they are: unless told otherwise, as soon as others than this machine can reach the
 /// server.
 fn demands_credentials(args: &ServerArgs, address: SocketAddr) -> bool {
@@ -134,6 +122,18 @@ fn tls(args: &ServerArgs) -> Result<Option<Tls>> {
         (Some(_), None) => Err(Failure::usage("--tls-cert needs --tls-key, the private key of the certificate")),
         (None, Some(_)) => Err(Failure::usage("--tls-key needs --tls-cert, the certificate of the key")),
     }
+}
+
+async fn webhooks(args: &ServerArgs, engine: &Engine) -> Result<Webhooks> {
+    let settings = WebhookSettings {
+        allow_http: args.webhook_allow_http.unwrap_or(false),
+        allow_private: args.webhook_allow_private.unwrap_or(false),
+    };
+    let post = HttpPost::new(settings)
+        .map_err(|error| Failure::new(format!("webhooks cannot be sent from this machine: {error}")))?;
+    Webhooks::open(engine.clone(), settings, Arc::new(post))
+        .await
+        .map_err(|error| Failure::new(format!("the webhooks of the lake cannot be read: {error}")))
 }
 
 /// Ends the server when the engine has failed (its disk is gone, another server took the lake over): whoever runs it

@@ -26,6 +26,23 @@ fn upkeep_wants_one_target() {
 }
 
 #[test]
+fn a_role_is_for_one_thing_at_most() {
+    let add = |more: &[&str]| {
+        let all = ["runlake", "user", "add", "ann", "--lake", "l"].into_iter().chain(more.iter().copied());
+        Cli::try_parse_from(all).is_ok()
+    };
+    assert!(add(&["--role", "editor", "--experiment", "1"]));
+    assert!(add(&["--role", "viewer", "--registered-model", "m", "--password-file", "-"]));
+    assert!(!add(&["--role", "viewer", "--registered-model", "m", "--experiment", "1"]));
+    assert!(!add(&["--role", "none"]));
+    assert!(!add(&["--service", "--password-file", "f"]));
+    assert!(!add(&["--password", "on the command line"]));
+    assert!(Cli::try_parse_from(["runlake", "user", "role", "ann", "none", "--server", "http://x"]).is_ok());
+    assert!(Cli::try_parse_from(["runlake", "token", "create", "--expires", "90d", "--server", "http://x"]).is_ok());
+    assert!(Cli::try_parse_from(["runlake", "token", "revoke", "--lake", "l"]).is_err());
+}
+
+#[test]
 fn switches_need_no_value_and_may_have_one() {
     for (arguments, expected) in
         [(vec![], None), (vec!["--read-only"], Some(true)), (vec!["--read-only=false"], Some(false))]

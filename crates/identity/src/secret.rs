@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use aws_lc_rs::{hmac, rand};
+use ring::hmac;
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::{Error, Result};
 
@@ -38,7 +39,7 @@ pub(crate) fn parse_token(text: &str) -> Option<(&str, &str)> {
 
 pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| Error::Internal("this machine gives no random numbers".into()))?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Internal("this machine gives no random numbers".into()))?;
     Ok(bytes)
 }
 

@@ -56,6 +56,34 @@ async fn guessing_is_slowed_down_and_what_runs_is_not() {
     assert!(matches!(refused, Err(Error::Unauthenticated)), "{refused:?}");
 }
 
+/// Answers of many attempts at once.
+async fn burst(lake: &Lake, secret: &str) -> Vec<Result<Principal>> {
+    let attempts: Vec<_> = (0..60)
+        .map(|_| {
+            let (identity, credentials) = (lake.identity.clone(), password("ann", secret));
+            tokio::spawn(async move { identity.authenticate(&credentials, None).await })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for attempt in attempts {
+        answers.push(attempt.await.unwrap());
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_at_once_are_one_log_in_or_few_guesses() {
+    let lake = Lake::open().await;
+    lake.user("ann", &[]).await.unwrap();
+    let wrong = burst(&lake, "a wrong one").await;
+    let looked_at = wrong.iter().filter(|answer| matches!(answer, Err(Error::Unauthenticated))).count();
+    assert!((5..=7).contains(&looked_at), "{looked_at}");
+    assert!(wrong.iter().all(|answer| matches!(answer, Err(Error::Unauthenticated | Error::SlowDown { .. }))));
+    lake.seconds(31);
+    let right = burst(&lake, PASSWORD).await;
+    assert!(right.iter().all(Result::is_ok), "{right:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_password_ends_the_old_one_and_its_sessions() {
     let lake = Lake::open().await;

@@ -66,7 +66,7 @@ impl Registry {
         self.search_models_among(request, |_| true).await
     }
 
-    /// The same for a caller who may not see all models.
+    /// The same for a caller who may not see all registered models.
     pub async fn search_models_among(
         &self,
         request: &Search,
@@ -103,7 +103,7 @@ impl Registry {
         self.search_versions_among(request, |_| true).await
     }
 
-    /// The same for a caller who may not see all models.
+    /// The same for a caller who may not see all registered models.
     pub async fn search_versions_among(
         &self,
         request: &Search,
@@ -132,8 +132,8 @@ impl Registry {
             VersionInfo { version, tags, aliases }
         });
         let found = versions.filter(|info| {
-            may_see(&info.version.name)
-                && filter.matches(&Subject { name: &info.version.name, version: Some(&info.version), tags: &info.tags })
+            let name = &info.version.name;
+            may_see(name) && filter.matches(&Subject { name, version: Some(&info.version), tags: &info.tags })
         });
         let (items, next) = page(
             found,

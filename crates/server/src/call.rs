@@ -132,11 +132,6 @@ impl Call {
         }
     }
 
-    /// Who calls, where the server knows its users.
-    pub(crate) fn actor(&self) -> Option<&str> {
-        Some(self.caller.name()).filter(|name| !name.is_empty())
-    }
-
     /// `http` or `https`, as the client called this server, also through a proxy that says so.
     pub(crate) fn scheme(&self) -> &str {
         let forwarded = self.parts.headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
@@ -145,6 +140,11 @@ impl Call {
             None if self.app.settings().tls.is_some() => "https",
             None => "http",
         }
+    }
+
+    /// Name of the user who calls; none where nobody has to log in.
+    pub(crate) fn actor(&self) -> Option<&str> {
+        Some(self.caller.name()).filter(|name| !name.is_empty())
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {

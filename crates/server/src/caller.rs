@@ -85,6 +85,11 @@ impl Caller {
         self.may(role, &Scope::All)
     }
 
+    /// Whether the caller may know of a registered model.
+    pub(crate) fn sees_model(&self, name: &str) -> bool {
+        self.may_everywhere(Role::Viewer) || self.may(Role::Viewer, &Scope::RegisteredModel(name.to_owned()))
+    }
+
     /// Whether a token stands for the user, as it does for programs.
     pub(crate) fn is_token(&self) -> bool {
         matches!(self, Self::User(principal) if matches!(principal.means(), Means::Token(_)))

@@ -6,7 +6,7 @@
 use runlake_artifacts::ArtifactPath;
 use runlake_identity::Role::{self, Viewer};
 use runlake_identity::Scope;
-use runlake_tracking::ArtifactPlace;
+use runlake_tracking::{ArtifactPlace, uri};
 use runlake_types::{ErrorKind, ExperimentId};
 
 use crate::app::App;
@@ -243,32 +243,44 @@ impl About {
 
     /// A version may be read by whoever may read the registered model, so its maker must be allowed to read its source.
     async fn model_version(&self, fields: &Fields) -> Result<Needs, Unclear> {
-        let mut needs = vec![(self.role, Scope::RegisteredModel(fields.required_text("name")?))];
-        if let Some(run_id) = fields.text("run_id")?.filter(|id| !id.is_empty()) {
-            needs.push((Viewer, Scope::Experiment(self.app.home_of_run(&run_id).await?)));
+        let request = fields.create_model_version()?;
+        let mut needs = vec![(self.role, Scope::RegisteredModel(request.name))];
+        if let Some(run_id) = request.run_id {
+            needs.extend(self.read_run(&run_id).await?);
         }
-        if let Some(model_id) = fields.text("model_id")?.filter(|id| !id.is_empty()) {
+        if let Some(model_id) = request.model_id {
             needs.extend(self.model(&model_id, Viewer).await?);
         }
-        let source = fields.text("source")?.unwrap_or_default();
-        if let Some(model_id) = source.strip_prefix("models:/").filter(|id| id.starts_with("m-")) {
-            needs.extend(self.model(model_id, Viewer).await?);
-            return Ok(needs);
-        }
-        if let Some((name, _)) = source.strip_prefix("models:/").and_then(|path| path.rsplit_once(['/', '@'])) {
-            needs.push((Viewer, Scope::RegisteredModel(name.trim_start_matches('/').to_owned())));
-            return Ok(needs);
-        }
+        needs.extend(self.source(&request.source).await?);
+        Ok(needs)
+    }
+
+    /// What must be readable for files to be taken from `source`, whose forms are those of the registry.
+    async fn source(&self, source: &str) -> Result<Needs, Unclear> {
+        let path = uri::path(source).trim_start_matches('/');
         if source.contains("..") || source.contains(['?', '#', '%']) {
             return Err(Unclear::Object);
         }
-        if let Some(path) = source.strip_prefix("runs:/") {
-            let run_id = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-            needs.push((Viewer, Scope::Experiment(self.app.home_of_run(run_id).await?)));
-            return Ok(needs);
+        match uri::scheme(source).as_str() {
+            "models" => match path.rfind(['/', '@']) {
+                Some(end) => Ok(vec![(Viewer, Scope::RegisteredModel(path[..end].to_owned()))]),
+                None => self.model(path, Viewer).await,
+            },
+            "runs" => self.read_run(path.split('/').next().unwrap_or_default()).await,
+            // A prompt has no files; for anything else the registry takes no such source.
+            "" if !source.contains('/') => Ok(Needs::new()),
+            _ => self.place(source).await,
         }
+    }
+
+    async fn read_run(&self, run_id: &str) -> Result<Needs, Unclear> {
+        Ok(vec![(Viewer, Scope::Experiment(self.app.home_of_run(run_id).await?))])
+    }
+
+    /// What must be readable for files to be taken from an artifact URI.
+    async fn place(&self, source: &str) -> Result<Needs, Unclear> {
         let homes = self.app.tracking().artifact_roots().await?;
-        let place = ArtifactPlace::of_uri(&source);
+        let place = ArtifactPlace::of_uri(source);
         let (path, is_proxied) = match &place {
             ArtifactPlace::Proxied(path) => (path.as_str(), true),
             ArtifactPlace::Foreign(uri) => (uri.as_str(), false),
@@ -278,8 +290,7 @@ impl About {
             ArtifactPlace::Foreign(folder) if !is_proxied => Some((*id, folder.trim_end_matches('/'))),
             _ => None,
         });
-        needs.extend(self.experiments_at(path, folders, Viewer));
-        Ok(needs)
+        Ok(self.experiments_at(path, folders, Viewer))
     }
 }
 

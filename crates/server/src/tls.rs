@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -18,7 +18,8 @@ pub struct Tls(TlsAcceptor);
 pub enum TlsError {
     /// The file of certificates.
     #[error(
-        "the certificate {path} cannot be used: {reason}. It is a PEM file with the server's certificate first, and then those that signed it."
+        "the certificate {path} cannot be used: {reason}. It is a PEM file with the server's certificate first, and then \
+         those that signed it."
     )]
     Certificate {
         /// The file.
@@ -28,7 +29,8 @@ pub enum TlsError {
     },
     /// The file of the key.
     #[error(
-        "the key {path} cannot be used: {reason}. It is a PEM file with the private key of the certificate, without a pass phrase."
+        "the key {path} cannot be used: {reason}. It is a PEM file with the private key of the certificate, without a \
+         pass phrase."
     )]
     Key {
         /// The file.
@@ -60,7 +62,7 @@ impl Tls {
         }
         let private = PrivateKeyDer::from_pem_file(key)
             .map_err(|error| TlsError::Key { path: key.to_owned(), reason: told(error, "it has no private key") })?;
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
             .map_err(|error| TlsError::Pair {

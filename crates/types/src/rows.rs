@@ -490,12 +490,11 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
+mod identity;
 mod registry;
 
-pub use registry::*;
-mod identity;
-
 pub use identity::{Role, RoleGrant, ScopeKind, Token, User};
+pub use registry::*;
 
 #[cfg(test)]
 mod tests {

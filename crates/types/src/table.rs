@@ -169,9 +169,9 @@ tables! {
     Webhooks = 21, "webhooks", rows::Webhook;
     /// Messages that webhooks are still owed: not for queries.
     WebhookDeliveries = 22, "webhook_deliveries", rows::WebhookDelivery;
-    /// Users and service accounts. Holds hashes of passwords: SQL hides it.
+    /// Users and service accounts. Holds hashes of passwords: not for queries.
     Users = 30, "users", rows::User;
-    /// Tokens of users. Holds hashes of secrets: SQL hides it.
+    /// Tokens of users. Holds hashes of secrets: not for queries.
     Tokens = 31, "tokens", rows::Token;
     /// Who has which role, and for what.
     RoleGrants = 32, "role_grants", rows::RoleGrant;
@@ -196,9 +196,9 @@ impl TableId {
         }
     }
 
-    /// Whether the table holds hashes of secrets, which no query may show.
+    /// Whether the table holds secrets or hashes of them, which no query may show.
     pub const fn is_secret(self) -> bool {
-        matches!(self, Self::Users | Self::Tokens)
+        matches!(self, Self::Users | Self::Tokens | Self::Webhooks | Self::WebhookDeliveries)
     }
 
     /// Position of the column called `name`.

@@ -150,10 +150,9 @@ const TABLE: &[(&str, &str, Rule)] = &[
     ("GET", "/model-versions/get-artifact", Needs(Viewer, RegisteredModel)),
     ("GET", "/api/runlake/registry/history", Needs(Viewer, RegisteredModel)),
     // Webhooks call wherever they are told to: only who may do everything may tell.
-    ("POST", "2.0/mlflow/webhooks", Needs(Admin, Everything)),
+    ("GET POST", "2.0/mlflow/webhooks", Needs(Admin, Everything)),
     ("GET PATCH DELETE", "2.0/mlflow/webhooks/{webhook_id}", Needs(Admin, Everything)),
     ("POST", "2.0/mlflow/webhooks/{webhook_id}/test", Needs(Admin, Everything)),
-    ("GET", "2.0/mlflow/webhooks", Needs(Admin, Everything)),
     ("GET POST", "/api/runlake/webhooks", Needs(Admin, Everything)),
     ("GET PATCH DELETE", "/api/runlake/webhooks/{webhook_id}", Needs(Admin, Everything)),
     ("POST", "/api/runlake/webhooks/{webhook_id}/test", Needs(Admin, Everything)),

@@ -33,15 +33,15 @@ pub(super) async fn whoami(call: Call) -> Result<Response> {
 
 pub(super) async fn set_up(mut call: Call) -> Result<Response> {
     let fields = call.fields().await?;
-    let token = fields.required_text("setup_token")?;
-    let (name, password) = (fields.required_text("name")?, fields.required_text("password")?);
+    let token = fields.required_secret("setup_token")?;
+    let (name, password) = (fields.required_text("name")?, fields.required_secret("password")?);
     let user = call.app.identity().set_up(&token, &name, &password, call.peer()).await?;
     Ok(json(&UserAnswer::from(&user)))
 }
 
 pub(super) async fn log_in(mut call: Call) -> Result<Response> {
     let fields = call.fields().await?;
-    let (name, password) = (fields.required_text("name")?, fields.required_text("password")?);
+    let (name, password) = (fields.required_text("name")?, fields.required_secret("password")?);
     let session = call.app.identity().log_in(&name, &password, call.peer()).await?;
     let seconds = session.lifetime.as_secs();
     let mut response = json(&LoggedIn {
@@ -108,11 +108,11 @@ pub(super) async fn set_password(mut call: Call) -> Result<Response> {
 
 /// Changes a password to the field `password`. For one's own, `current_password` must be right.
 pub(super) async fn change_password(call: Call, name: String, fields: Fields) -> Result<Response> {
-    let password = fields.required_text("password")?;
+    let password = fields.required_secret("password")?;
     let identity = call.app.identity();
     if call.caller().name() == name {
         // Who finds a browser open, or a token lying about, does not take the account over.
-        let current = fields.required_text("current_password")?;
+        let current = fields.required_secret("current_password")?;
         let credentials = Credentials::Password { name: name.clone(), password: current };
         identity.authenticate(&credentials, call.peer()).await.map_err(|error| match error {
             Error::Unauthenticated => ApiError::new(Code::PermissionDenied, "The current password is not right."),

@@ -13,7 +13,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response> {
     let fields = call.fields().await?;
     let user = NewUser {
         name: fields.required_text("username")?,
-        password: Some(fields.required_text("password")?),
+        password: Some(fields.required_secret("password")?),
         roles: Vec::new(),
         is_first: false,
     };

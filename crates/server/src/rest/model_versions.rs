@@ -1,7 +1,6 @@
 //! `model-versions/…`
 
 use axum::response::Response;
-use runlake_identity::{Role, Scope};
 
 use crate::call::Call;
 use crate::error::Result;
@@ -28,8 +27,7 @@ pub(super) async fn download_uri(mut call: Call) -> Result<Response> {
 pub(super) async fn search(mut call: Call) -> Result<Response> {
     let request = call.fields().await?.search_registry()?;
     let caller = call.caller();
-    let may_see = |name: &str| caller.may(Role::Viewer, &Scope::RegisteredModel(name.into()));
-    let page = call.app.registry().search_versions_among(&request, may_see).await?;
+    let page = call.app.registry().search_versions_among(&request, |name| caller.sees_model(name)).await?;
     Ok(json(&ModelVersionsAnswer::from(&page)))
 }
 

@@ -14,7 +14,7 @@ impl Fields {
         let roles = self.objects("roles")?;
         Ok(NewUser {
             name: self.text("name")?.unwrap_or_default(),
-            password: self.text("password")?,
+            password: self.secret("password")?,
             roles: roles.iter().map(|role| Ok((role.scope()?, role.role()?))).collect::<Result<_>>()?,
             is_first: false,
         })
@@ -37,6 +37,17 @@ impl Fields {
         }
         let label = self.text("label")?.unwrap_or_default();
         Ok(NewToken { user_name, label, lifetime: seconds.map(Duration::from_secs) })
+    }
+
+    /// A text that no answer and no log repeats, even if it is wrong.
+    pub(crate) fn secret(&self, name: &str) -> Result<Option<String>> {
+        let not_text = |_| ApiError::invalid(format!("Invalid value for parameter '{name}' supplied: it is no text."));
+        self.text(name).map_err(not_text)
+    }
+
+    /// The same where it must be there and not be empty.
+    pub(crate) fn required_secret(&self, name: &str) -> Result<String> {
+        self.secret(name)?.filter(|secret| !secret.is_empty()).ok_or_else(|| self.missing(name))
     }
 
     /// What a role is for: `scope` and `id`; for everything when they are not there.
