@@ -3,7 +3,9 @@
 mod config;
 mod doctor;
 mod lake;
+mod lineage;
 mod logging;
+mod remote;
 mod server;
 mod units;
 mod upkeep;
@@ -13,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{LakeArgs, ServerArgs};
+use crate::lineage::LineageArgs;
 use crate::upkeep::{Target, VacuumArgs};
 
 /// What a command ends with when it fails: one sentence on what went wrong, and what to do.
@@ -33,6 +36,7 @@ Examples:
   runlake server                                  a lake in ./runlake-data, on http://127.0.0.1:5000
   runlake server --lake s3://bucket/experiments   a lake on an object store
   runlake flush --server http://127.0.0.1:5000    bring the tables up to date now
+  runlake lineage models:/MyModel/3               what a model was made of, and what stands on it
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
 #[derive(Debug, Subcommand)]
@@ -48,6 +52,8 @@ enum Command {
     Compact(Target),
     /// Deletes table files that no recent version of the tables names.
     Vacuum(VacuumArgs),
+    /// Tells what a model was made of, or what was made of a dataset.
+    Lineage(LineageArgs),
     /// Checks a lake and says what it finds. Exit code 1 if something is wrong.
     ///
     /// Reads only, and can be used beside a running server.
@@ -103,6 +109,7 @@ async fn run(command: Command) -> Result {
         Command::Flush(target) => upkeep::flush(target).await,
         Command::Compact(target) => upkeep::compact(target).await,
         Command::Vacuum(args) => upkeep::vacuum(args).await,
+        Command::Lineage(args) => lineage::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
     }
 }

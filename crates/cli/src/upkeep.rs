@@ -7,10 +7,10 @@ use runlake_artifacts::Artifacts;
 use runlake_engine::{Engine, Settings};
 use runlake_storage::names;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::lake::{open_engine, open_lake_store, open_store};
+use crate::remote::Server;
 use crate::units::Span;
 use crate::{Failure, Result};
 
@@ -62,11 +62,6 @@ struct Vacuumed {
     bytes_deleted: u64,
     uploads_removed: u64,
     staging_files_removed: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Refusal {
-    message: String,
 }
 
 pub(crate) async fn flush(target: Target) -> Result {
@@ -141,7 +136,7 @@ enum Opened {
 impl Target {
     async fn open(self) -> Result<Opened> {
         match (self.server, self.lake) {
-            (Some(url), _) => Ok(Opened::Server(Server { url: url.trim_end_matches('/').to_owned() })),
+            (Some(url), _) => Ok(Opened::Server(Server::new(&url))),
             (None, Some(place)) => {
                 let store = open_lake_store(&place).await?;
                 Ok(Opened::Lake(Box::new(open_engine(store, Settings::default()).await?)))
@@ -166,38 +161,4 @@ async fn close(engine: &Engine) -> Result {
 #[allow(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
 fn told(error: impl std::fmt::Display) -> Failure {
     Failure::new(error.to_string())
-}
-
-/// A running server.
-struct Server {
-    url: String,
-}
-
-impl Server {
-    async fn post<T: DeserializeOwned>(&self, action: &str, body: serde_json::Value) -> Result<T> {
-        let url = format!("{}/api/runlake/{action}", self.url);
-        let unreachable = |error: reqwest::Error| {
-            Failure::new(format!(
-                "the server at {} did not answer: {error}; is it running, and is the address right?",
-                self.url
-            ))
-        };
-        let client =
-            reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).build().map_err(unreachable)?;
-        let response = client.post(&url).json(&body).send().await.map_err(unreachable)?;
-        let status = response.status();
-        let answer = response.bytes().await.map_err(unreachable)?;
-        if status.is_success() {
-            return serde_json::from_slice(&answer).map_err(|error| {
-                Failure::new(format!(
-                    "{url} answered what runlake does not understand ({error}); is it a runlake server?"
-                ))
-            });
-        }
-        let reason = match serde_json::from_slice(&answer) {
-            Ok(Refusal { message }) => message,
-            Err(_) => format!("status {status}; is it a runlake server?"),
-        };
-        Err(Failure::new(format!("{url} refused: {reason}")))
-    }
 }
