@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::{Certificate, Method};
+use reqwest::{Certificate, Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -52,6 +52,19 @@ impl Server {
 
     /// Sends a request to `/api/runlake/<path>`.
     pub(crate) async fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: &Value) -> Result<T> {
+        self.ask(path, |client, url| client.request(method, url).json(body)).await
+    }
+
+    /// Asks `/api/runlake/<path>`.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T> {
+        self.ask(path, |client, url| client.get(url).query(query)).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: impl FnOnce(Client, &str) -> RequestBuilder,
+    ) -> Result<T> {
         let url = format!("{}/api/runlake/{path}", self.url);
         let unreachable = |error: reqwest::Error| {
             Failure::new(format!(
@@ -60,8 +73,8 @@ impl Server {
                 with_causes(&error)
             ))
         };
-        let mut request = client()?.request(method, &url).json(body);
-        request = match &self.credentials {
+        let request = request(client()?, &url);
+        let request = match &self.credentials {
             Credentials::None => request,
             Credentials::Token(token) => request.bearer_auth(token),
             Credentials::Password { name, password } => request.basic_auth(name, Some(password)),
@@ -85,8 +98,8 @@ impl Server {
 }
 
 /// With the trust that MLflow's clients are told to have.
-fn client() -> Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10));
+fn client() -> Result<Client> {
+    let mut builder = Client::builder().connect_timeout(Duration::from_secs(10));
     if std::env::var("MLFLOW_TRACKING_INSECURE_TLS")
         .is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
     {

@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod doctor;
 mod lake;
+mod lineage;
 mod logging;
 mod secret_input;
 mod server;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{LakeArgs, ServerArgs};
+use crate::lineage::LineageArgs;
 use crate::tokens::TokenCommand;
 use crate::upkeep::{Target, VacuumArgs};
 use crate::users::UserCommand;
@@ -41,6 +43,7 @@ Examples:
   runlake flush --server http://127.0.0.1:5000    bring the tables up to date now
   runlake user add ann --role admin --lake ./runlake-data
                                                   an administrator, while no server has the lake open
+  runlake lineage models:/MyModel/3               what a model was made of, and what stands on it
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
 #[derive(Debug, Subcommand)]
@@ -65,6 +68,8 @@ enum Command {
     /// Manages tokens, which programs log in with.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Tells what a model was made of, or what was made of a dataset.
+    Lineage(LineageArgs),
     /// Checks a lake and says what it finds. Exit code 1 if something is wrong.
     ///
     /// Reads only, and can be used beside a running server.
@@ -122,6 +127,7 @@ async fn run(command: Command) -> Result {
         Command::Vacuum(args) => upkeep::vacuum(args).await,
         Command::User(command) => users::run(command).await,
         Command::Token(command) => tokens::run(command).await,
+        Command::Lineage(args) => lineage::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
     }
 }

@@ -1,5 +1,5 @@
-//! MLflow's model registry: registered models and prompts, their versions, stages, aliases and tags, and the audit of
-//! every change.
+//! MLflow's model registry: registered models and prompts, their versions, stages, aliases and tags, the audit of every
+//! change; and lineage, from datasets through runs to aliases.
 //!
 //! [`Registry`] reads, [`Acting`] changes in somebody's name. There is no wire format and no status code here. A change
 //! is made under the locks of the models it touches: read, decide, write everything (the event that tells of it as well)
@@ -8,6 +8,7 @@
 mod aliases;
 mod error;
 mod events;
+mod lineage;
 mod model;
 mod models;
 mod names;
@@ -19,6 +20,7 @@ mod tags;
 mod versions;
 
 pub use error::{Error, Result};
+pub use lineage::{Detail, Direction, Edge, EdgeKind, LINEAGE_NODES, Lineage, Node, NodeId};
 pub use model::*;
 
 use std::sync::Arc;

@@ -45,25 +45,21 @@ impl Registry {
         let mut origin =
             Origin { source: source.to_owned(), run_id: given(run_id), model_id: given(model_id), ..Origin::default() };
         let view = self.view();
-        if is_prompt {
-            if !PROMPT_SOURCES.contains(&source) {
-                return Err(Error::invalid(format!(
-                    "Invalid prompt source: '{source}'. Prompt sources must use an MLflow placeholder."
-                )));
-            }
+        let named = if is_prompt {
+            check_prompt(source)?;
+            None
         } else {
-            self.follow(&view, &mut origin).await?;
-        }
+            self.follow(&view, &mut origin).await?
+        };
         if let Some(model_id) = &origin.model_id {
             let model = logged_model(&view, model_id).await?;
             let model =
                 model.ok_or_else(|| Error::not_found(format!("Logged model with ID '{model_id}' not found.")))?;
             origin.model_experiment_id = Some(model.experiment_id);
-            match (&origin.run_id, model.source_run_id) {
-                (Some(run_id), Some(of_model)) if *run_id != of_model => return Err(not_of_model(source)),
-                (None, of_model) => origin.run_id = of_model,
-                _ => {}
+            if named.is_some() && model.source_run_id.is_some() && named != model.source_run_id {
+                return Err(not_of_model(source));
             }
+            origin.run_id = origin.run_id.or(model.source_run_id);
         }
         if let Some(run_id) = &origin.run_id {
             origin.experiment_id = run(&view, run_id).await?.map(|run| run.experiment_id);
@@ -71,11 +67,12 @@ impl Registry {
         Ok(origin)
     }
 
-    async fn follow(&self, view: &View, origin: &mut Origin) -> Result<()> {
+    /// Enters what the source names. Returns the run it names.
+    async fn follow(&self, view: &View, origin: &mut Origin) -> Result<Option<String>> {
         let source = origin.source.clone();
         match uri::scheme(&source).as_str() {
             "models" => return self.follow_model(view, origin).await,
-            "" | "file" => return check_local(view, origin).await,
+            "" | "file" => return check_local(view, origin).await.map(|()| None),
             _ => {}
         }
         if let Some(scheme) = uri::foreign_scheme(&source, self.inner.tracking.settings()) {
@@ -93,12 +90,12 @@ impl Registry {
         }
         match ArtifactPlace::of_uri(&source) {
             ArtifactPlace::Proxied(path) => check_proxied(view, origin, &path).await,
-            ArtifactPlace::Foreign(_) => Ok(()),
+            ArtifactPlace::Foreign(_) => Ok(None),
         }
     }
 
     /// `models:/m-…`, `models:/Name/version`, `models:/Name/Stage`, `models:/Name/latest`, `models:/Name@alias`.
-    async fn follow_model(&self, view: &View, origin: &mut Origin) -> Result<()> {
+    async fn follow_model(&self, view: &View, origin: &mut Origin) -> Result<Option<String>> {
         let source = origin.source.clone();
         let path = uri::path(&source).trim_start_matches('/');
         let (name, by_alias, rest) = match path.rfind(['/', '@']) {
@@ -135,10 +132,10 @@ impl Registry {
         }
         origin.run_id = origin.run_id.take().or_else(|| of.run_id.clone());
         origin.model_id = origin.model_id.take().or_else(|| of.model_id.clone());
-        Ok(())
+        Ok(of.run_id.clone())
     }
 
-    async fn follow_logged_model(&self, view: &View, origin: &mut Origin, model_id: &str) -> Result<()> {
+    async fn follow_logged_model(&self, view: &View, origin: &mut Origin, model_id: &str) -> Result<Option<String>> {
         if origin.model_id.as_ref().is_some_and(|given| given != model_id) {
             return Err(not_of_model(&origin.source));
         }
@@ -146,12 +143,20 @@ impl Registry {
         let model = model.ok_or_else(|| Error::not_found(format!("Logged model with ID '{model_id}' not found.")))?;
         origin.storage_location = Some(model.artifact_uri);
         origin.model_id = Some(model_id.to_owned());
-        Ok(())
+        Ok(None)
     }
 }
 
+/// A prompt has no files, and a source that names some would open them to whoever may read the prompt.
+fn check_prompt(source: &str) -> Result<()> {
+    if PROMPT_SOURCES.contains(&source) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("Invalid prompt source: '{source}'. Prompt sources must use an MLflow placeholder.")))
+}
+
 /// `runs:/<run id>/<path>`. The run need not be known: it may be on another server.
-fn follow_run(origin: &mut Origin) -> Result<()> {
+fn follow_run(origin: &mut Origin) -> Result<Option<String>> {
     let path = uri::path(&origin.source).trim_start_matches('/');
     let run_id = path.split('/').next().unwrap_or_default();
     if run_id.is_empty() {
@@ -161,14 +166,14 @@ fn follow_run(origin: &mut Origin) -> Result<()> {
         Some(given) if given != run_id => Err(not_of_run(&origin.source)),
         _ => {
             origin.run_id = Some(run_id.to_owned());
-            Ok(())
+            Ok(origin.run_id.clone())
         }
     }
 }
 
 /// A path that this server proxies must lie in the folder of the run or logged model named by the request, or of one
 /// that the path itself names.
-async fn check_proxied(view: &View, origin: &mut Origin, path: &str) -> Result<()> {
+async fn check_proxied(view: &View, origin: &mut Origin, path: &str) -> Result<Option<String>> {
     let parts: Vec<&str> = path.split('/').collect();
     let named_model = parts.iter().skip_while(|part| **part != "models").nth(1);
     if let Some(model_id) = origin.model_id.as_deref().or(named_model.copied())
@@ -178,7 +183,7 @@ async fn check_proxied(view: &View, origin: &mut Origin, path: &str) -> Result<(
         let of_run = origin.run_id.is_none() || origin.run_id == model.source_run_id;
         if origin.model_id.is_some() || of_run {
             origin.model_id = Some(model_id.to_owned());
-            return Ok(());
+            return Ok(None);
         }
     }
     let at_artifacts = parts.iter().rposition(|part| *part == "artifacts");
@@ -189,7 +194,7 @@ async fn check_proxied(view: &View, origin: &mut Origin, path: &str) -> Result<(
     match run(view, run_id).await? {
         Some(run) if is_below(path, &run.artifact_uri) => {
             origin.run_id = Some(run.run_id.to_string());
-            Ok(())
+            Ok(origin.run_id.clone())
         }
         _ => Err(not_of_run(&origin.source)),
     }

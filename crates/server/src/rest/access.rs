@@ -149,6 +149,8 @@ const TABLE: &[(&str, &str, Rule)] = &[
     ("POST", "2.0/mlflow/model-versions/transition-stage", Needs(Approver, RegisteredModel)),
     ("GET", "/model-versions/get-artifact", Needs(Viewer, RegisteredModel)),
     ("GET", "/api/runlake/registry/history", Needs(Viewer, RegisteredModel)),
+    // Its paths lead from one experiment to the next.
+    ("GET", "/api/runlake/lineage", Needs(Viewer, Everything)),
     // Webhooks call wherever they are told to: only who may do everything may tell.
     ("GET POST", "2.0/mlflow/webhooks", Needs(Admin, Everything)),
     ("GET PATCH DELETE", "2.0/mlflow/webhooks/{webhook_id}", Needs(Admin, Everything)),

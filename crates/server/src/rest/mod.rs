@@ -9,6 +9,7 @@ mod download;
 mod elsewhere;
 mod experiments;
 mod lake;
+mod lineage;
 mod logged_models;
 mod metrics;
 mod mlflow_users;
@@ -192,6 +193,7 @@ impl Table {
         self.post("3.0/mlflow/ui-telemetry", elsewhere::nothing);
 
         self.at_root(GET, "/api/runlake/metrics/envelope", metrics::envelope);
+        self.at_root(GET, "/api/runlake/lineage", lineage::lineage);
         self.at_root(GET, "/api/runlake/status", lake::status);
         self.at_root(POST, "/api/runlake/flush", lake::flush);
         self.at_root(POST, "/api/runlake/compact", lake::compact);

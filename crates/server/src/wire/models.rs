@@ -151,7 +151,6 @@ struct ModelMetric<'a> {
 impl<'a> From<&'a LoggedModelInfo> for LoggedModel<'a> {
     fn from(parts: &'a LoggedModelInfo) -> Self {
         let model = &parts.model;
-        let status = usize::try_from(model.status - 1).ok().and_then(|index| STATUS_NAMES.get(index));
         Self {
             info: Info {
                 model_id: model.model_id.as_str(),
@@ -160,7 +159,7 @@ impl<'a> From<&'a LoggedModelInfo> for LoggedModel<'a> {
                 creation_timestamp_ms: model.creation_time.millis(),
                 last_updated_timestamp_ms: model.last_update_time.millis(),
                 artifact_uri: &model.artifact_uri,
-                status: status.copied().unwrap_or("LOGGED_MODEL_STATUS_UNSPECIFIED"),
+                status: status_name(model.status),
                 model_type: model.model_type.as_deref().unwrap_or_default(),
                 source_run_id: model.source_run_id.as_deref(),
                 status_message: model.status_message.as_deref(),
@@ -187,4 +186,10 @@ impl<'a> From<&'a LoggedModelMetric> for ModelMetric<'a> {
             run_id: metric.run_id.as_str(),
         }
     }
+}
+
+/// MLflow's name of a stored status.
+pub(super) fn status_name(number: i64) -> &'static str {
+    let name = usize::try_from(number - 1).ok().and_then(|index| STATUS_NAMES.get(index));
+    name.copied().unwrap_or("LOGGED_MODEL_STATUS_UNSPECIFIED")
 }

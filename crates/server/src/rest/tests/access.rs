@@ -115,6 +115,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("PATCH 2.0/mlflow/webhooks/{webhook_id}", "admin all", "{}"),
     ("DELETE 2.0/mlflow/webhooks/{webhook_id}", "admin all", ""),
     ("POST 2.0/mlflow/webhooks/{webhook_id}/test", "admin all", "{}"),
+    ("GET /api/runlake/lineage", "viewer all", "?of=models:/m/1"),
     ("GET /api/runlake/registry/history", "viewer model", "?name=m"),
     ("GET /api/runlake/webhooks", "admin all", ""),
     ("POST /api/runlake/webhooks", "admin all", "{}"),
