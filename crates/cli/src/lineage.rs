@@ -21,6 +21,7 @@ Examples:
 Each line begins with what can be asked about next.";
 
 #[allow(clippy::doc_markdown, reason = "the comments are the help that terminals show")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LineageArgs {
