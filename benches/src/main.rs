@@ -6,6 +6,7 @@ mod data;
 mod figures;
 mod http;
 mod limits;
+mod lineage;
 mod load;
 mod peer;
 mod report;
@@ -77,6 +78,8 @@ enum Group {
     Sustained,
     /// Cold start, memory at rest, search, history over many runs.
     Search,
+    /// Lineage over 10,000 runs and 2,000 models.
+    Lineage,
 }
 
 fn main() -> Result<()> {
@@ -149,6 +152,9 @@ async fn measure(args: Args) -> Result<()> {
             figures::history(&server, &long, scale, &mut report).await?;
             server.stop()?;
         }
+    }
+    if wanted(Group::Lineage) {
+        lineage::lineage(&setup, &mut report).await?;
     }
     let servers = [Kind::Runlake, Kind::Mlflow, Kind::MlflowOne].map(Kind::name);
     println!("{}", report.table(if setup.python.is_some() { &servers } else { &servers[..1] }));

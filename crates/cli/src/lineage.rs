@@ -14,13 +14,14 @@ const EXAMPLES: &str = "\
 Examples:
   runlake lineage models:/Churn/3               where version 3 comes from, and what stands on it
   runlake lineage models:/Churn@champion --up   the runs and datasets behind the version in use
-  runlake lineage dataset:8c1e7a2f --down       every run, model and alias that stands on that dataset
+  runlake lineage dataset:8c1e7a2f --down       every run and model that stands on that dataset
   runlake lineage run:0190f3… --json            nodes and edges, for a program
-  runlake lineage models:/Churn --openlineage   events for Marquez, DataHub and others that speak OpenLineage
+  runlake lineage models:/Churn --openlineage   events for what collects OpenLineage
 
 Each line begins with what can be asked about next.";
 
 #[allow(clippy::doc_markdown, reason = "the comments are the help that terminals show")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LineageArgs {

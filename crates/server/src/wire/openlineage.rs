@@ -262,6 +262,10 @@ fn uuid(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use runlake_registry::{Direction, Edge, Node};
+    use runlake_types::rows::Lifecycle;
+    use runlake_types::{ExperimentId, RunId};
+
     use super::*;
 
     #[test]
@@ -272,6 +276,65 @@ mod tests {
         assert_ne!(derived, uuid("models:/m/2"));
         assert_eq!((derived.len(), &derived[14..15]), (36, "8"));
         assert!(["8", "9", "a", "b"].contains(&&derived[19..20]), "{derived}");
+    }
+
+    fn run(run_id: &str, status: RunStatus, end_micros: Option<i64>) -> Node {
+        let run = Run {
+            run_id: RunId::from_stored(run_id),
+            experiment_id: ExperimentId::DEFAULT,
+            run_name: "r".into(),
+            user_id: String::new(),
+            status,
+            start_time: Some(Timestamp::from_micros(1)),
+            end_time: end_micros.map(Timestamp::from_micros),
+            lifecycle_stage: Lifecycle::Active,
+            deleted_time: None,
+            artifact_uri: String::new(),
+            parent_run_id: None,
+        };
+        let detail = Detail::Run { run: Box::new(run), experiment: Some("tour".into()) };
+        Node { id: NodeId::Run(run_id.into()), detail: Some(detail) }
+    }
+
+    #[test]
+    fn events_follow_the_state_of_runs() {
+        let unknown = |id| Node { id, detail: None };
+        let nodes = vec![
+            run("failed", RunStatus::Failed, Some(5)),
+            run("running", RunStatus::Running, None),
+            run("killed", RunStatus::Killed, Some(0)),
+            run("scheduled", RunStatus::Scheduled, None),
+            unknown(NodeId::Run("elsewhere".into())),
+            unknown(NodeId::LoggedModel("m-0".into())),
+            unknown(NodeId::Version { name: "m".into(), version: 1 }),
+            unknown(NodeId::Dataset { name: "iris".into(), digest: "d1".into() }),
+        ];
+        let edge = |from, to, kind| Edge { from, to, kind, direction: Direction::Down, depth: 1 };
+        let edges = vec![
+            edge(7, 0, EdgeKind::Input),
+            edge(0, 5, EdgeKind::Output),
+            edge(5, 4, EdgeKind::Input),
+            edge(4, 6, EdgeKind::Registered),
+        ];
+        let lineage = Lineage { start: vec![0], nodes, edges, truncated: false };
+        let ids: Vec<String> = lineage.nodes.iter().map(|node| node.id.to_string()).collect();
+        let events = run_events(&lineage, &ids, "runlake://x", Timestamp::from_micros(9));
+        let told = |id: &str| {
+            let names = |datasets: &[Dataset]| datasets.iter().map(|dataset| dataset.name.to_owned()).collect();
+            let of_run = events.iter().filter(|event| event.run.run_id == uuid(id));
+            let told = of_run.map(|event| {
+                let things: [Vec<String>; 2] = [names(&event.inputs), names(&event.outputs)];
+                format!("{} {} {} {}", event.at.micros(), event.event_type, event.job.name, things.concat().join(" "))
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(told("failed"), ["1 START tour iris", "5 FAIL tour iris models:/m-0"]);
+        assert_eq!(told("running"), ["1 START tour ", "1 RUNNING tour "]);
+        assert_eq!(told("killed"), ["1 START tour ", "1 ABORT tour "], "never before its start");
+        assert_eq!(told("scheduled"), ["1 OTHER tour "]);
+        assert_eq!(told("elsewhere"), ["9 OTHER runs elsewhere models:/m-0 models:/m/1"]);
+        assert_eq!(events.len(), 8, "a version made of a run's files is no run of its own");
+        assert!(events.is_sorted_by_key(|event| event.at));
     }
 
     #[test]
