@@ -261,7 +261,10 @@ impl About {
         if source.contains("..") || source.contains(['?', '#', '%']) {
             return Err(Unclear::Object);
         }
+        // A host, which these two do not have, is taken for different things by different readers.
+        let has_host = source.split_once("://").is_some_and(|(_, rest)| !rest.starts_with('/'));
         match uri::scheme(source).as_str() {
+            "models" | "runs" if has_host => Err(Unclear::Object),
             "models" => match path.rfind(['/', '@']) {
                 Some(end) => Ok(vec![(Viewer, Scope::RegisteredModel(path[..end].to_owned()))]),
                 None => self.model(path, Viewer).await,

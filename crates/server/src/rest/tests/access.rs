@@ -473,6 +473,8 @@ async fn a_version_is_made_from_what_its_maker_may_read() {
         (format!("runs:/{run}/m"), json!({}), true),
         (format!("runs:/{other}/m"), json!({}), false),
         (format!("runs:///{other}/m"), json!({}), false),
+        (format!("runs://{other}/{run}/m"), json!({}), false),
+        (format!("models://other/{model}"), json!({}), false),
         (format!("mlflow-artifacts:/1/{run}/artifacts/m"), json!({}), true),
         (format!("mlflow-artifacts:/2/{other}/artifacts/m"), json!({}), false),
         (format!("mlflow-artifacts:/1/../2/{other}/artifacts/m"), json!({}), false),
@@ -489,5 +491,34 @@ async fn a_version_is_made_from_what_its_maker_may_read() {
         let answer =
             guarded.ask(Some("editor of it"), "POST", &format!("{api}/model-versions/create"), body.to_string()).await;
         assert_eq!(answer.status != StatusCode::FORBIDDEN, is_let_in, "{body}: {} {}", answer.status, answer.text());
+    }
+}
+
+/// Places of experiments may lie within each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_belong_to_the_nearest_experiment() {
+    let guarded = Guarded::start().await;
+    for (name, place) in [("around", "mlflow-artifacts:/shared"), ("within", "mlflow-artifacts:/shared/deep")] {
+        let body = json!({"name": name, "artifact_location": place});
+        guarded.ok("POST", "/api/2.0/mlflow/experiments/create", &body).await;
+    }
+    for (name, id) in [("of around", 3), ("of within", 4)] {
+        let roles = vec![(Scope::Experiment(ExperimentId::new(id)), Role::Editor)];
+        let user = NewUser { name: name.into(), password: Some(PASSWORD.into()), roles, is_first: false };
+        guarded.app.identity().create_user(user, "").await.unwrap();
+    }
+    let files = "/api/2.0/mlflow-artifacts/artifacts";
+    for (name, method, path, is_let_in) in [
+        ("of around", "PUT", "/shared/f", true),
+        ("of around", "PUT", "/shared/deep/f", false),
+        ("of around", "PUT", "/shared/./deep/f", false),
+        ("of around", "GET", "?path=shared", false),
+        ("of around", "DELETE", "/shared", false),
+        ("of within", "PUT", "/shared/deep/f", true),
+        ("of within", "PUT", "/shared/f", false),
+        ("of within", "GET", "?path=shared/deep", true),
+    ] {
+        let answer = guarded.ask(Some(name), method, &format!("{files}{path}"), "x".into()).await;
+        assert_eq!(answer.status != StatusCode::FORBIDDEN, is_let_in, "{name} {method} {path}: {}", answer.text());
     }
 }
