@@ -18,6 +18,12 @@ pub enum Error {
     /// A name is taken.
     #[error("{0}")]
     AlreadyExists(String),
+    /// The caller may not do this, or not by themselves.
+    #[error("{0}")]
+    Denied(String),
+    /// The thing is in a state that forbids the request.
+    #[error("{0}")]
+    InvalidState(String),
     /// Said by the runs and logged models a version is made of.
     #[error(transparent)]
     Tracking(#[from] runlake_tracking::Error),
@@ -36,6 +42,8 @@ impl Error {
             Self::InvalidParameter(_) => ErrorKind::Invalid,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::AlreadyExists(_) => ErrorKind::AlreadyExists,
+            Self::Denied(_) => ErrorKind::Denied,
+            Self::InvalidState(_) => ErrorKind::Conflict,
             Self::Tracking(error) => error.kind(),
             Self::Schema(_) => ErrorKind::Corrupt,
             Self::Engine(error) => error.kind(),

@@ -12,6 +12,7 @@ pub(crate) struct Told {
     pub(crate) subject: Option<String>,
     pub(crate) old: Option<String>,
     pub(crate) new: Option<String>,
+    pub(crate) comment: Option<String>,
 }
 
 impl Acting<'_> {
@@ -27,7 +28,7 @@ impl Acting<'_> {
             subject: told.subject,
             old_value: told.old,
             new_value: told.new,
-            comment: None,
+            comment: told.comment,
         }
     }
 

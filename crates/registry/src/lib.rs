@@ -6,6 +6,7 @@
 //! in one batch, and wait until that is durable and visible.
 
 mod aliases;
+mod approvals;
 mod error;
 mod events;
 mod lineage;
@@ -19,6 +20,7 @@ mod stages;
 mod tags;
 mod versions;
 
+pub use approvals::{Change, Policy, RequestInfo};
 pub use error::{Error, Result};
 pub use lineage::{Detail, Direction, Edge, EdgeKind, LINEAGE_NODES, Lineage, Node, NodeId};
 pub use model::*;

@@ -11,6 +11,7 @@ use runlake_types::{Key, KeyBuilder, TableId, WriteBatch};
 use rustc_hash::FxHashMap;
 use serde_json::json;
 
+use crate::approvals;
 use crate::events::Told;
 use crate::notices::{self, told_tags};
 use crate::{Acting, CreateModel, Error, ModelInfo, Registry, Result, VersionInfo, names};
@@ -108,6 +109,7 @@ impl Acting<'_> {
             batch.delete(TableId::ModelVersionTags, row.key());
             batch.put(&ModelVersionTag { name: new_name.to_owned(), ..row });
         }
+        approvals::rename(&view, &mut batch, name, new_name).await?;
         let told = Told { old: Some(name.to_owned()), new: Some(new_name.to_owned()), ..Told::default() };
         let event = self.event(name, RegistryAction::ModelRenamed, told);
         // One event, found under both names.
@@ -136,6 +138,7 @@ impl Acting<'_> {
         for row in view.scan::<ModelVersionTag>(&key).await? {
             batch.delete(TableId::ModelVersionTags, row.key());
         }
+        approvals::forget(&view, &mut batch, name).await?;
         self.tell(&mut batch, name, RegistryAction::ModelDeleted, Told::default());
         self.write(batch).await
     }

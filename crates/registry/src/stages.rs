@@ -1,8 +1,10 @@
 //! Stages of model versions.
 
+use runlake_engine::View;
 use runlake_types::WriteBatch;
 use runlake_types::rows::{ModelVersion, RegistryAction, Stage};
 
+use crate::approvals::{self, Change};
 use crate::events::Told;
 use crate::models::{key_of, model_row};
 use crate::versions::{touched, version_info, version_row};
@@ -28,10 +30,26 @@ impl Acting<'_> {
         let number = names::version(version)?;
         let _lock = self.registry.lock([name]).await;
         let view = self.registry.view();
-        let mut version = version_row(&view, name, number).await?;
-        let now = self.now();
+        let version = version_row(&view, name, number).await?;
+        approvals::check(&view, name, &Change::Transition { stage: target, archive_existing }, number).await?;
         let mut batch = WriteBatch::default();
-        batch.put(&touched(model_row(&view, name).await?, now));
+        let version = self.plan_transition(&view, &mut batch, version, target, archive_existing, None).await?;
+        self.write(batch).await?;
+        version_info(&self.registry.view(), version).await
+    }
+
+    /// The rows of a transition.
+    pub(crate) async fn plan_transition(
+        &self,
+        view: &View,
+        batch: &mut WriteBatch,
+        mut version: ModelVersion,
+        target: Stage,
+        archive_existing: bool,
+        comment: Option<&str>,
+    ) -> Result<ModelVersion> {
+        let (name, now) = (version.name.clone(), self.now());
+        batch.put(&touched(model_row(view, &name).await?, now));
         let mut change = |version: &mut ModelVersion, stage: Stage| {
             let old = std::mem::replace(&mut version.current_stage, stage);
             version.last_update_time = now;
@@ -41,20 +59,20 @@ impl Acting<'_> {
                     version: Some(version.version),
                     old: Some(old.to_string()),
                     new: Some(stage.to_string()),
+                    comment: comment.map(str::to_owned),
                     ..Told::default()
                 };
-                self.tell(&mut batch, name, RegistryAction::StageChanged, told);
+                self.tell(batch, &name, RegistryAction::StageChanged, told);
             }
         };
         if archive_existing {
-            for mut other in view.scan::<ModelVersion>(&key_of(name)).await? {
-                if other.current_stage == target && other.version != number {
+            for mut other in view.scan::<ModelVersion>(&key_of(&name)).await? {
+                if other.current_stage == target && other.version != version.version {
                     change(&mut other, Stage::Archived);
                 }
             }
         }
         change(&mut version, target);
-        self.write(batch).await?;
-        version_info(&self.registry.view(), version).await
+        Ok(version)
     }
 }

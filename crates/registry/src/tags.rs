@@ -78,5 +78,5 @@ impl Acting<'_> {
 }
 
 fn changed(version: Option<i64>, key: &str, old: Option<String>, new: Option<&str>) -> Told {
-    Told { version, subject: Some(key.to_owned()), old, new: new.map(str::to_owned) }
+    Told { version, subject: Some(key.to_owned()), old, new: new.map(str::to_owned), comment: None }
 }

@@ -8,6 +8,7 @@ use runlake_types::rows::{
 use runlake_types::{Key, KeyBuilder, ModelId, TableId, WriteBatch};
 use serde_json::{Value, json};
 
+use crate::approvals;
 use crate::events::Told;
 use crate::models::{key_of, latest_by_stage, model_row, with_tags};
 use crate::notices::{self, told_tags};
@@ -131,6 +132,7 @@ impl Acting<'_> {
         let _lock = self.registry.lock([name]).await;
         let view = self.registry.view();
         let version = version_row(&view, name, number).await?;
+        approvals::check_deletion(&view, &version).await?;
         let mut model = model_row(&view, name).await?;
         model.last_update_time = self.now();
         let mut batch = WriteBatch::default();

@@ -455,6 +455,21 @@ impl Value for f64 {
     }
 }
 
+impl Value for bool {
+    const KIND: ColumnKind = ColumnKind::Bool;
+
+    fn to_cell(&self) -> Cell {
+        Cell::Bool(*self)
+    }
+
+    fn from_cell(cell: &Cell) -> Option<Self> {
+        match cell {
+            Cell::Bool(truth) => Some(*truth),
+            _ => None,
+        }
+    }
+}
+
 impl Value for Vec<(String, String)> {
     const KIND: ColumnKind = ColumnKind::Map;
     const NULLABLE: bool = true;

@@ -169,6 +169,12 @@ tables! {
     Webhooks = 21, "webhooks", rows::Webhook;
     /// Messages that webhooks are still owed: not for queries.
     WebhookDeliveries = 22, "webhook_deliveries", rows::WebhookDelivery;
+    /// Which changes of a registered model need approval, and whose.
+    ApprovalPolicies = 23, "approval_policies", rows::ApprovalPolicy;
+    /// Changes of registered models that were asked for, and what became of them.
+    ApprovalRequests = 24, "approval_requests", rows::ApprovalRequest;
+    /// Who said what to which request.
+    ApprovalVotes = 25, "approval_votes", rows::ApprovalVote;
     /// Users and service accounts. Holds hashes of passwords: not for queries.
     Users = 30, "users", rows::User;
     /// Tokens of users. Holds hashes of secrets: not for queries.

@@ -149,6 +149,14 @@ const TABLE: &[(&str, &str, Rule)] = &[
     ("POST", "2.0/mlflow/model-versions/transition-stage", Needs(Approver, RegisteredModel)),
     ("GET", "/model-versions/get-artifact", Needs(Viewer, RegisteredModel)),
     ("GET", "/api/runlake/registry/history", Needs(Viewer, RegisteredModel)),
+    ("GET", "/api/runlake/registry/policy", Needs(Viewer, RegisteredModel)),
+    ("PUT DELETE", "/api/runlake/registry/policy", Needs(Admin, RegisteredModel)),
+    ("GET", "/api/runlake/registry/requests", Needs(Viewer, RegisteredModel)),
+    ("POST", "/api/runlake/registry/requests", Needs(Editor, RegisteredModel)),
+    ("GET", "/api/runlake/registry/requests/{request_id}", Needs(Viewer, RegisteredModel)),
+    ("POST", "/api/runlake/registry/requests/{request_id}/approve", Needs(Approver, RegisteredModel)),
+    ("POST", "/api/runlake/registry/requests/{request_id}/reject", Needs(Approver, RegisteredModel)),
+    ("POST", "/api/runlake/registry/requests/{request_id}/withdraw", Needs(Editor, RegisteredModel)),
     // Its paths lead from one experiment to the next.
     ("GET", "/api/runlake/lineage", Needs(Viewer, Everything)),
     // Webhooks call wherever they are told to: only who may do everything may tell.

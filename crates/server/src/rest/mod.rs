@@ -3,6 +3,7 @@
 //! Every route of MLflow's exists twice, below `/api` and below `/ajax-api`.
 
 mod access;
+mod approvals;
 mod artifacts;
 mod auth;
 mod download;
@@ -135,6 +136,15 @@ impl Table {
         self.post("2.0/mlflow/registered-models/alias", registered_models::set_alias);
         self.delete("2.0/mlflow/registered-models/alias", registered_models::delete_alias);
         self.at_root(GET, "/api/runlake/registry/history", registered_models::history);
+        self.at_root(GET, "/api/runlake/registry/policy", approvals::policy);
+        self.at_root(PUT, "/api/runlake/registry/policy", approvals::set_policy);
+        self.at_root(DELETE, "/api/runlake/registry/policy", approvals::clear_policy);
+        self.at_root(GET, "/api/runlake/registry/requests", approvals::list);
+        self.at_root(POST, "/api/runlake/registry/requests", approvals::request);
+        self.at_root(GET, "/api/runlake/registry/requests/{request_id}", approvals::get);
+        self.at_root(POST, "/api/runlake/registry/requests/{request_id}/approve", approvals::approve);
+        self.at_root(POST, "/api/runlake/registry/requests/{request_id}/reject", approvals::reject);
+        self.at_root(POST, "/api/runlake/registry/requests/{request_id}/withdraw", approvals::withdraw);
 
         self.post("2.0/mlflow/model-versions/create", model_versions::create);
         self.get("2.0/mlflow/model-versions/get", model_versions::get);

@@ -4,6 +4,7 @@
 //! has a typed fast path. Answers are structs that borrow from the domain types: fields that are not set are left
 //! out, times are milliseconds, `int64` are JSON numbers, and a double that JSON cannot write goes as MLflow sends it.
 
+mod approvals;
 mod auth;
 mod envelope;
 mod experiments;
@@ -25,6 +26,7 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use serde::{Serialize, Serializer};
 
+pub(crate) use approvals::*;
 pub(crate) use auth::*;
 pub(crate) use envelope::*;
 pub(crate) use experiments::*;

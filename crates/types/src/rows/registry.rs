@@ -130,6 +130,82 @@ rows! {
     }
 }
 
+rows! {
+    /// What of a registered model changes only with approval.
+    ApprovalPolicies => ApprovalPolicy {
+        [
+            name: String,
+        ]
+        /// How many must approve.
+        required_approvals: i64,
+        /// The users who may, as keys; none: whoever has the role.
+        approvers: Vec<(String, String)>,
+        /// Stages that need it, as keys; none: every one.
+        stages: Vec<(String, String)>,
+        /// Aliases that need it, as keys; none: every one.
+        aliases: Vec<(String, String)>,
+        set_by: String,
+        last_update_time: Timestamp,
+    }
+
+    /// A change that somebody asked for.
+    ApprovalRequests => ApprovalRequest {
+        [
+            name: String,
+            request_id: String,
+        ]
+        version: i64,
+        change: RequestedChange,
+        /// The stage or alias.
+        target: String,
+        /// Whether other versions leave the stage.
+        archive_existing: bool,
+        status: RequestStatus,
+        requested_by: String,
+        comment: Option<String>,
+        creation_time: Timestamp,
+        decided_time: Option<Timestamp>,
+    }
+
+    /// What somebody said to a request.
+    ApprovalVotes => ApprovalVote {
+        [
+            name: String,
+            request_id: String,
+            user_name: String,
+        ]
+        approved: bool,
+        comment: Option<String>,
+        time: Timestamp,
+    }
+}
+
+text_enum! {
+    /// What a request asks for.
+    RequestedChange {
+        /// The version to go to a stage.
+        Transition = "transition",
+        /// An alias to mean the version.
+        SetAlias = "set_alias",
+        /// An alias to be taken away from the version.
+        DeleteAlias = "delete_alias",
+    }
+}
+
+text_enum! {
+    /// What became of a request.
+    RequestStatus {
+        /// Nothing yet.
+        Pending = "pending",
+        /// Approved by as many as needed, and done.
+        Approved = "approved",
+        /// Rejected.
+        Rejected = "rejected",
+        /// Taken back by whoever asked.
+        Withdrawn = "withdrawn",
+    }
+}
+
 text_enum! {
     /// Whether a webhook is told anything.
     WebhookStatus {
@@ -197,5 +273,17 @@ text_enum! {
         AliasSet = "alias_set",
         /// An alias was taken away.
         AliasDeleted = "alias_deleted",
+        /// It was said which changes need approval.
+        PolicySet = "policy_set",
+        /// No change needs approval any more.
+        PolicyCleared = "policy_cleared",
+        /// A change was asked for.
+        ChangeRequested = "change_requested",
+        /// A request was approved; the change is told apart, once it is made.
+        ChangeApproved = "change_approved",
+        /// A request was rejected.
+        ChangeRejected = "change_rejected",
+        /// A request was taken back.
+        ChangeWithdrawn = "change_withdrawn",
     }
 }

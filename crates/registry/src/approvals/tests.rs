@@ -1,0 +1,169 @@
+use runlake_types::rows::{RegistryEvent, RequestStatus as Status, Stage};
+
+use super::*;
+use crate::testing::{Lake, refusal};
+
+/// A model of two versions whose Production and champion take two approvals, of whoever may.
+async fn governed() -> Lake {
+    let lake = Lake::open().await;
+    lake.model("m").await;
+    lake.version("m").await;
+    lake.version("m").await;
+    lake.acting(Some("boss")).set_policy("m", &policy(2, &[])).await.expect("set");
+    lake
+}
+
+fn policy(required_approvals: i64, approvers: &[&str]) -> Policy {
+    Policy {
+        required_approvals,
+        approvers: approvers.iter().map(ToString::to_string).collect(),
+        stages: vec![Stage::Production],
+        aliases: vec!["champion".into()],
+    }
+}
+
+const TO_PRODUCTION: Change = Change::Transition { stage: Stage::Production, archive_existing: true };
+
+async fn ask(lake: &Lake, change: &Change) -> String {
+    let asked = lake.acting(Some("ann")).request_change("m", "2", change, Some("better".into())).await;
+    asked.expect("asked").request.request_id
+}
+
+async fn decide(lake: &Lake, who: &str, id: &str, approve: bool) -> Result<Status> {
+    let decided = lake.acting(Some(who)).decide("m", id, approve, Some("seen".into())).await?;
+    Ok(decided.request.status)
+}
+
+#[tokio::test]
+async fn what_the_policy_covers_is_not_done_directly() {
+    let lake = governed().await;
+    let ann = lake.acting(Some("ann"));
+    for (refused, said) in [
+        (
+            ann.transition("m", "1", "production", false).await.map(drop),
+            "runlake registry request m 1 --stage Production",
+        ),
+        (ann.set_alias("m", "champion", "1").await, "runlake registry request m 1 --alias champion"),
+    ] {
+        let message = refusal(refused);
+        assert!(message.contains("needs 2 approvals") && message.contains(said), "{message}");
+    }
+    ann.transition("m", "1", "Staging", false).await.expect("is free");
+    ann.set_alias("m", "next", "1").await.expect("is free");
+    let free = ann.request_change("m", "1", &Change::SetAlias { alias: "next".into() }, None).await;
+    assert!(refusal(free).contains("make the change directly"));
+    ann.set_alias("m", "next", "2").await.expect("is free");
+    lake.acting(Some("boss")).clear_policy("m").await.expect("cleared");
+    ann.set_alias("m", "champion", "1").await.expect("is free now");
+}
+
+#[tokio::test]
+async fn the_last_approval_makes_the_change_and_the_audit_tells_who() {
+    let lake = governed().await;
+    lake.acting(Some("boss")).clear_policy("m").await.expect("cleared");
+    lake.edit().transition("m", "1", "Production", false).await.expect("moved");
+    lake.acting(Some("boss")).set_policy("m", &policy(2, &[])).await.expect("set");
+    let id = ask(&lake, &TO_PRODUCTION).await;
+    assert!(refusal(decide(&lake, "ann", &id, true).await).contains("You asked for this change yourself"));
+    assert_eq!(decide(&lake, "bob", &id, true).await.expect("decided"), Status::Pending);
+    assert!(refusal(decide(&lake, "bob", &id, true).await).contains("has decided on this request already"));
+    let lake = lake.reopened().await;
+    assert_eq!(lake.get_version("m", "2").await.expect("there").version.current_stage, Stage::None);
+    assert_eq!(decide(&lake, "cat", &id, true).await.expect("decided"), Status::Approved);
+    assert_eq!(lake.get_version("m", "2").await.expect("there").version.current_stage, Stage::Production);
+    assert_eq!(lake.get_version("m", "1").await.expect("there").version.current_stage, Stage::Archived);
+    assert!(refusal(decide(&lake, "dan", &id, true).await).contains("is approved already"));
+    let told = |event: &RegistryEvent| (event.action.as_str(), event.actor.clone().unwrap_or_default());
+    let history = lake.history("m").await.expect("read");
+    let last: Vec<_> = history[history.len() - 5..].iter().map(told).collect();
+    let by = |action, actor: &str| (action, actor.to_owned());
+    assert_eq!(
+        last,
+        [
+            by("change_requested", "ann"),
+            by("change_approved", "bob"),
+            by("change_approved", "cat"),
+            by("stage_changed", "cat"),
+            by("stage_changed", "cat"),
+        ]
+    );
+    assert_eq!(history.last().and_then(|event| event.comment.clone()), Some(format!("approved request {id} of ann")));
+}
+
+#[tokio::test]
+async fn aliases_move_and_go_by_request() {
+    let lake = governed().await;
+    let id = ask(&lake, &Change::SetAlias { alias: "champion".into() }).await;
+    decide(&lake, "bob", &id, true).await.expect("decided");
+    decide(&lake, "cat", &id, true).await.expect("decided");
+    assert_eq!(lake.version_by_alias("m", "champion").await.expect("there").version.version, 2);
+    assert!(refusal(lake.edit().delete_alias("m", "champion").await).contains("--delete-alias champion"));
+    assert!(refusal(lake.edit().delete_version("m", "2").await).contains("cannot be deleted"));
+    let id = ask(&lake, &Change::DeleteAlias { alias: "champion".into() }).await;
+    decide(&lake, "bob", &id, true).await.expect("decided");
+    decide(&lake, "cat", &id, true).await.expect("decided");
+    assert!(lake.version_by_alias("m", "champion").await.is_err());
+    lake.edit().delete_version("m", "2").await.expect("is free");
+}
+
+#[tokio::test]
+async fn a_rejection_ends_it_and_only_the_asker_withdraws() {
+    let lake = governed().await;
+    let rejected = ask(&lake, &TO_PRODUCTION).await;
+    assert_eq!(decide(&lake, "bob", &rejected, false).await.expect("decided"), Status::Rejected);
+    let withdrawn = ask(&lake, &TO_PRODUCTION).await;
+    assert!(refusal(lake.acting(Some("bob")).withdraw("m", &withdrawn).await).contains("only they can withdraw it"));
+    lake.acting(Some("ann")).withdraw("m", &withdrawn).await.expect("withdrawn");
+    for id in [&rejected, &withdrawn] {
+        assert!(matches!(decide(&lake, "cat", id, true).await, Err(Error::InvalidState(_))));
+    }
+    assert_eq!(lake.requests("m", Some(Status::Pending)).await.expect("read"), []);
+    assert_eq!(lake.requests("m", None).await.expect("read").len(), 2);
+    assert_eq!(lake.get_version("m", "2").await.expect("there").version.current_stage, Stage::None);
+}
+
+#[tokio::test]
+async fn only_those_named_decide() {
+    let lake = governed().await;
+    let id = ask(&lake, &TO_PRODUCTION).await;
+    decide(&lake, "bob", &id, true).await.expect("decided");
+    lake.acting(Some("boss")).set_policy("m", &policy(1, &["cat", "dan"])).await.expect("set");
+    assert!(refusal(decide(&lake, "eve", &id, true).await).contains("'eve' is not among them: cat, dan"));
+    assert_eq!(decide(&lake, "dan", &id, true).await.expect("decided"), Status::Approved);
+}
+
+#[tokio::test]
+async fn bad_policies_and_nobody_are_refused() {
+    let lake = governed().await;
+    let boss = lake.acting(Some("boss"));
+    for (bad, said) in [
+        (policy(0, &[]), "must be between 1 and 100"),
+        (policy(101, &[]), "must be between 1 and 100"),
+        (policy(2, &["a"]), "can never be reached"),
+        (policy(1, &["a", "a"]), "each user once"),
+        (Policy { aliases: vec!["v1".into()], ..policy(1, &[]) }, "reserved"),
+    ] {
+        assert!(refusal(boss.set_policy("m", &bad).await).contains(said));
+    }
+    assert_eq!(lake.policy("m").await.expect("read"), Some(policy(2, &[])));
+    let nobody = lake.edit();
+    assert!(refusal(nobody.set_policy("m", &policy(1, &[])).await).contains("--auth required"));
+    assert!(refusal(nobody.request_change("m", "1", &TO_PRODUCTION, None).await).contains("--auth required"));
+    assert!(refusal(boss.request_change("m", "9", &TO_PRODUCTION, None).await).contains("not found"));
+    assert!(refusal(boss.decide("m", "nope", true, None).await).contains("There is no request 'nope'"));
+}
+
+#[tokio::test]
+async fn policy_and_requests_follow_a_renaming() {
+    let lake = governed().await;
+    let id = ask(&lake, &TO_PRODUCTION).await;
+    lake.edit().rename_model("m", "n").await.expect("renamed");
+    assert_eq!(lake.policy("n").await.expect("read"), Some(policy(2, &[])));
+    for who in ["bob", "cat"] {
+        lake.acting(Some(who)).decide("n", &id, true, None).await.expect("decided");
+    }
+    assert_eq!(lake.get_version("n", "2").await.expect("there").version.current_stage, Stage::Production);
+    lake.edit().delete_model("n").await.expect("deleted");
+    lake.model("n").await;
+    assert_eq!((lake.policy("n").await.expect("read"), lake.requests("n", None).await.expect("read")), (None, vec![]));
+}
