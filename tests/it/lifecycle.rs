@@ -164,6 +164,38 @@ fn a_reader_sees_what_the_writer_acknowledged_and_refuses_writes() {
 }
 
 #[test]
+fn a_server_that_nobody_listens_to_works_on() {
+    let folder = temporary();
+    let server = Server::start_unheard(&lake(&folder), &["--log-level", "debug", "--flush-interval", "1s"]);
+    create_experiment(&server, "one");
+    // The flusher logs what it does; it must still be there for the second experiment.
+    let table = lake(&folder).join("tables/experiments/_delta_log");
+    for (version, name) in [(0, "two"), (1, "three")] {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !table.join(format!("{version:020}.json")).exists() {
+            assert!(Instant::now() < deadline, "nothing is flushed");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        create_experiment(&server, name);
+    }
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_command_whose_reader_went_away_does_its_work() {
+    let folder = temporary();
+    assert!(Server::start(&lake(&folder), &[]).stop().success());
+    for command in ["doctor", "flush", "compact", "vacuum"] {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let mut child = Command::new(binary::runlake());
+        child.args([command, "--lake", path(&lake(&folder))]).stdin(Stdio::null()).stdout(writer);
+        let output = child.stderr(Stdio::piped()).output().expect("the binary can be run");
+        assert!(output.status.success() && text(&output).is_empty(), "{command}: {}", text(&output));
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_named() {
     let folder = temporary();
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port can be bound");

@@ -10,6 +10,7 @@ use runlake_types::{KeyBuilder, TableId};
 
 use crate::config::LakeArgs;
 use crate::lake::{open_engine, open_lake_store};
+use crate::terminal::say;
 use crate::{Failure, Result};
 
 /// Ids that a finding names at most.
@@ -25,11 +26,11 @@ pub(crate) async fn run(args: LakeArgs) -> Result {
     let store = open_lake_store(&args.lake).await?;
     let findings = examine(store).await;
     for finding in &findings {
-        println!("{finding}");
+        say(finding);
     }
     let wrong = findings.iter().filter(|finding| matches!(finding, Finding::Wrong(_))).count();
     if wrong == 0 {
-        println!("\nthe lake is in order");
+        say("\nthe lake is in order");
         Ok(())
     } else {
         let problems = if wrong == 1 { "problem" } else { "problems" };

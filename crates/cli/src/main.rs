@@ -5,6 +5,7 @@ mod doctor;
 mod lake;
 mod logging;
 mod server;
+mod terminal;
 mod units;
 mod upkeep;
 
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{LakeArgs, ServerArgs};
+use crate::terminal::complain;
 use crate::upkeep::{Target, VacuumArgs};
 
 /// What a command ends with when it fails: one sentence on what went wrong, and what to do.
@@ -79,7 +81,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the threads of the server cannot be started: {error}");
+            complain(format_args!("error: the threads of the server cannot be started: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -90,7 +92,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("error: {}", failure.message);
+                complain(format_args!("error: {}", failure.message));
             }
             ExitCode::from(failure.code)
         }

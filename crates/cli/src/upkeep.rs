@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::lake::{open_engine, open_lake_store, open_store};
+use crate::terminal::say;
 use crate::units::Span;
 use crate::{Failure, Result};
 
@@ -77,7 +78,7 @@ pub(crate) async fn flush(target: Target) -> Result {
             Flushed { points: summary.points, changes: summary.changes }
         }
     };
-    println!("flushed {} metric points and {} other rows", done.points, done.changes);
+    say(format_args!("flushed {} metric points and {} other rows", done.points, done.changes));
     Ok(())
 }
 
@@ -89,7 +90,7 @@ pub(crate) async fn compact(target: Target) -> Result {
             Compacted { files_removed: summary.files_removed, files_added: summary.files_added }
         }
     };
-    println!("compacted {} files into {}", done.files_removed, done.files_added);
+    say(format_args!("compacted {} files into {}", done.files_removed, done.files_added));
     Ok(())
 }
 
@@ -105,11 +106,11 @@ pub(crate) async fn vacuum(args: VacuumArgs) -> Result {
             done
         }
     };
-    println!("deleted {} files, {} bytes", done.files_deleted, done.bytes_deleted);
-    println!(
+    say(format_args!("deleted {} files, {} bytes", done.files_deleted, done.bytes_deleted));
+    say(format_args!(
         "removed {} unfinished uploads and {} files of writes that were cut off",
         done.uploads_removed, done.staging_files_removed
-    );
+    ));
     Ok(())
 }
 
