@@ -240,6 +240,81 @@ fn doctor_on_a_lake_in_use_only_reads() {
     create_experiment(&server, "two");
 }
 
+/// The Parquet files of a table, from its newest log entry on disk.
+fn data_files(table: &Path) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(table)
+        .expect("the table is there")
+        .map(|entry| entry.expect("a folder can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn doctor_finds_what_the_tables_miss() {
+    let folder = temporary();
+    let lake = lake(&folder);
+    let server = Server::start(&lake, &[]);
+    let experiment = create_experiment(&server, "one");
+    let run = server.post(&format!("{API}/runs/create"), &json!({ "experiment_id": experiment })).expect("an answer");
+    let run = run.json()["run"]["info"]["run_id"].as_str().expect("ids are text").to_owned();
+    let batch = json!({
+        "run_id": run,
+        "metrics": (0..100).map(|step| json!({"key": "m", "value": 1.0, "timestamp": step, "step": step}))
+            .collect::<Vec<_>>(),
+        "params": [{"key": "p", "value": "v"}],
+    });
+    assert_eq!(server.post(&format!("{API}/runs/log-batch"), &batch).expect("an answer").status, 200);
+    assert!(server.stop().success());
+    let doctor = || {
+        let output = runlake(&["doctor", "--lake", path(&lake)]);
+        (output.status.code(), text(&output))
+    };
+    let (code, said) = doctor();
+    assert!(code == Some(0) && said.contains("in order"), "{said}");
+
+    let tables = lake.join("tables");
+    for table in ["runs", "metrics", "params", "latest_metrics"] {
+        let files = data_files(&tables.join(table));
+        let file = files.last().expect("the table has rows");
+        let name = file.file_name().and_then(|name| name.to_str()).expect("plain names");
+        let whole = std::fs::read(file).expect("a file can be read");
+        let garbage = vec![b'x'; whole.len()];
+        for (body, told) in [(Some(&garbage[..]), "cannot be read"), (Some(&whole[1..]), "bytes"), (None, "missing")] {
+            match body {
+                Some(body) => std::fs::write(file, body).expect("a file can be written"),
+                None => std::fs::remove_file(file).expect("a file can be removed"),
+            }
+            let (code, said) = doctor();
+            assert_eq!(code, Some(1), "{table}: {said}");
+            assert!(said.lines().any(|line| line.contains(name) && line.contains(told)), "{table} {told}: {said}");
+            assert!(!said.contains("in order") && !said.contains("panicked"), "{table} {told}: {said}");
+        }
+        std::fs::write(file, &whole).expect("a file can be written");
+    }
+    // While the log holds a table's rows they are not lost; here it has moved on.
+    for entry in std::fs::read_dir(lake.join("wal")).expect("a local lake has a log") {
+        std::fs::remove_file(entry.expect("a folder can be listed").path()).expect("a file can be removed");
+    }
+    let aside = folder.path().join("aside");
+    for table in ["experiments", "runs", "tags", "metrics", "latest_metrics"] {
+        std::fs::rename(tables.join(table), &aside).expect("a folder can be moved");
+        let (code, said) = doctor();
+        assert_eq!(code, Some(1), "{table}: {said}");
+        let told = format!("tables/{table} is missing");
+        assert!(said.contains(&told), "{table}: {said}");
+        std::fs::rename(&aside, tables.join(table)).expect("a folder can be moved");
+    }
+    // A log that is gone while the files are there.
+    std::fs::rename(tables.join("params/_delta_log"), &aside).expect("a folder can be moved");
+    let (code, said) = doctor();
+    assert!(code == Some(1) && said.contains("tables/params holds files"), "{said}");
+    std::fs::rename(&aside, tables.join("params/_delta_log")).expect("a folder can be moved");
+    let (code, said) = doctor();
+    assert!(code == Some(0) && said.contains("in order"), "{said}");
+}
+
 #[test]
 fn doctor_does_not_make_a_lake() {
     let folder = temporary();
