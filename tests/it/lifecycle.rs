@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::binary;
-use crate::server::Server;
+use crate::server::{Server, free_port};
 
 const API: &str = "/api/2.0/mlflow";
 
@@ -339,9 +339,54 @@ fn upkeep_through_a_running_server() {
         // Not past the server that owns the lake.
         let output = runlake(&[command, "--lake", path(&lake(&folder))]);
         assert!(!output.status.success(), "{command} wrote to a lake in use");
-        assert!(text(&output).contains(&server.pid().to_string()), "{command}: {}", text(&output));
+        let text = text(&output);
+        assert!(text.contains(&server.pid().to_string()), "{command}: {text}");
+        // The commands have no --takeover.
+        assert!(text.contains("--server") && !text.contains("--takeover"), "{command}: {text}");
     }
     create_experiment(&server, "two");
+}
+
+#[test]
+fn a_server_that_is_none_is_told() {
+    let refused = format!("http://127.0.0.1:{}", free_port());
+    for (server, code, told) in
+        [("nonsense", 2, "no URL"), ("localhost:5000", 2, "no URL"), (refused.as_str(), 1, "refused")]
+    {
+        let output = runlake(&["flush", "--server", server]);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{server}: {text}");
+        assert!(text.contains(server) && text.contains(told), "{server}: {text}");
+    }
+}
+
+#[test]
+fn settings_nobody_can_work_with_are_refused() {
+    for (args, least) in [
+        (["--max-connections", "0"], "1"),
+        (["--body-limit", "0"], "64KiB"),
+        (["--memory-budget", "1"], "8MiB"),
+        (["--flush-interval", "0s"], "100ms"),
+    ] {
+        let output = runlake(&["server", "--lake", "memory://", "--port", "0", args[0], args[1]]);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(args[0]) && text.contains(&format!("The least is {least}")), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn a_switch_can_be_set_by_a_number() {
+    let folder = temporary();
+    let writer = Server::start(&lake(&folder), &[]);
+    let reader = Server::start_with(&lake(&folder), &[("RUNLAKE_READ_ONLY".to_owned(), "1".to_owned())]);
+    let answer = reader.post(&format!("{API}/experiments/create"), &json!({ "name": "x" })).expect("an answer");
+    assert!((400..500).contains(&answer.status), "{answer:?}");
+    reader.signal("TERM");
+    let mut reader = reader;
+    assert!(reader.wait(Duration::from_mins(1)).success());
+    assert!(!reader.log().contains("writing what is in memory"), "{}", reader.log());
+    drop(writer);
 }
 
 #[test]

@@ -27,6 +27,11 @@ impl Server {
         Self::launch(lake, args).ready()
     }
 
+    /// Starts on the lake at `lake` with environment variables, and waits for /health.
+    pub(crate) fn start_with(lake: &Path, variables: &[(String, String)]) -> Self {
+        Self::spawn(lake.as_os_str(), lake, variables, &[]).ready()
+    }
+
     /// Starts on the store at `location`, with variables for it, and waits for /health. Logs go to `folder`.
     pub(crate) fn start_over(location: &str, folder: &Path, variables: &[(String, String)], args: &[&str]) -> Self {
         Self::spawn(location.as_ref(), &folder.join("server"), variables, args).ready()

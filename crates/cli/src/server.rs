@@ -30,6 +30,7 @@ const ABORTED: i32 = 130;
 
 pub(crate) async fn run(args: ServerArgs) -> Result {
     let (args, file) = args.with_file()?;
+    args.check()?;
     logging::start(args.log_format.unwrap_or_default(), args.log_level.as_deref().unwrap_or("info"))?;
     let signals = Signals::listen()?;
     let listener = bind(&args).await?;

@@ -1,16 +1,20 @@
 //! `runlake flush`, `compact` and `vacuum`: through the server that owns a lake, or on a lake that no server has open.
 
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use reqwest::Url;
 use runlake_artifacts::Artifacts;
 use runlake_engine::{Engine, Settings};
 use runlake_storage::names;
+use runlake_types::SystemClock;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::lake::{open_engine, open_lake_store, open_store};
+use crate::lake::{open_lake_store, open_store};
 use crate::terminal::say;
 use crate::units::Span;
 use crate::{Failure, Result};
@@ -142,10 +146,16 @@ enum Opened {
 impl Target {
     async fn open(self) -> Result<Opened> {
         match (self.server, self.lake) {
-            (Some(url), _) => Ok(Opened::Server(Server { url: url.trim_end_matches('/').to_owned() })),
+            (Some(url), _) => Ok(Opened::Server(Server::at(&url)?)),
             (None, Some(place)) => {
                 let store = open_lake_store(&place).await?;
-                Ok(Opened::Lake(Box::new(open_engine(store, Settings::default()).await?)))
+                let opened = Engine::open(store, Settings::default(), Arc::new(SystemClock)).await;
+                opened.map(|engine| Opened::Lake(Box::new(engine))).map_err(|error| match error.holder() {
+                    Some(held) => Failure::new(format!(
+                        "{held}. Use --server with the address of that server, such as http://127.0.0.1:5000, or stop it"
+                    )),
+                    None => Failure::new(format!("the lake {place} cannot be opened: {error}")),
+                })
             }
             (None, None) => Err(Failure::usage("say which lake: --server URL or --lake PLACE")),
         }
@@ -169,18 +179,43 @@ fn told(error: impl std::fmt::Display) -> Failure {
     Failure::new(error.to_string())
 }
 
+/// An error and what led to it: reqwest's own text stops short of why.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// A running server.
 struct Server {
     url: String,
 }
 
 impl Server {
+    fn at(text: &str) -> Result<Self> {
+        let is_usable = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if Url::parse(text).is_ok_and(|url| is_usable(&url)) {
+            return Ok(Self { url: text.trim_end_matches('/').to_owned() });
+        }
+        Err(Failure::usage(format!(
+            "--server {text:?} is no URL of a server; write it with its scheme and port, such as http://127.0.0.1:5000"
+        )))
+    }
+
     async fn post<T: DeserializeOwned>(&self, action: &str, body: serde_json::Value) -> Result<T> {
         let url = format!("{}/api/runlake/{action}", self.url);
         let unreachable = |error: reqwest::Error| {
             Failure::new(format!(
-                "the server at {} did not answer: {error}; is it running, and is the address right?",
-                self.url
+                "the server at {} did not answer: {}; is it running, and is the address right?",
+                self.url,
+                with_causes(&error.without_url())
             ))
         };
         let client =
