@@ -31,7 +31,7 @@ pub(crate) async fn run(args: LakeArgs) -> Result {
     }
     let wrong = findings.iter().filter(|finding| matches!(finding, Finding::Wrong(_))).count();
     if wrong == 0 {
-        say("\nthe lake is in order");
+        say(&"\nthe lake is in order");
         Ok(())
     } else {
         let problems = if wrong == 1 { "problem" } else { "problems" };

@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(format_args!("error: the threads of the server cannot be started: {error}"));
+            complain(&format_args!("error: the threads of the server cannot be started: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
-                complain(format_args!("error: {}", failure.message));
+                complain(&format_args!("error: {}", failure.message));
             }
             ExitCode::from(failure.code)
         }

@@ -184,7 +184,7 @@ fn announce(address: SocketAddr, store: &Store, artifacts: &Store, args: &Server
     let url = format!("http://{host}:{}", address.port());
     let access = if args.is_read_only() { "  (read only)" } else { "" };
     let file = file.map(|path| format!("  options    {}\n", path.display())).unwrap_or_default();
-    say(format_args!(
+    say(&format_args!(
         "\nrunlake {version}\n  address    {url}\n  lake       {lake}{access}\n  artifacts  {artifacts}\n{file}\n  \
          import mlflow\n  mlflow.set_tracking_uri(\"{url}\")\n",
         version = runlake_server::VERSION,
@@ -221,7 +221,7 @@ impl Signals {
         tracing::info!("stopping: open requests are answered first; a second signal ends at once");
         stop.cancel();
         self.next().await;
-        complain("stopped at once; the next start reads what was acknowledged from the log");
+        complain(&"stopped at once; the next start reads what was acknowledged from the log");
         std::process::exit(ABORTED);
     }
 

@@ -5,12 +5,12 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 /// A line on standard output.
-pub(crate) fn say(line: impl Display) {
+pub(crate) fn say(line: &dyn Display) {
     let _unheard = writeln!(io::stdout(), "{line}");
 }
 
 /// A line on standard error.
-pub(crate) fn complain(line: impl Display) {
+pub(crate) fn complain(line: &dyn Display) {
     let _unheard = writeln!(io::stderr(), "{line}");
 }
 

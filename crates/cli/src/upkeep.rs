@@ -82,7 +82,7 @@ pub(crate) async fn flush(target: Target) -> Result {
             Flushed { points: summary.points, changes: summary.changes }
         }
     };
-    say(format_args!("flushed {} metric points and {} other rows", done.points, done.changes));
+    say(&format_args!("flushed {} metric points and {} other rows", done.points, done.changes));
     Ok(())
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn compact(target: Target) -> Result {
             Compacted { files_removed: summary.files_removed, files_added: summary.files_added }
         }
     };
-    say(format_args!("compacted {} files into {}", done.files_removed, done.files_added));
+    say(&format_args!("compacted {} files into {}", done.files_removed, done.files_added));
     Ok(())
 }
 
@@ -110,8 +110,8 @@ pub(crate) async fn vacuum(args: VacuumArgs) -> Result {
             done
         }
     };
-    say(format_args!("deleted {} files, {} bytes", done.files_deleted, done.bytes_deleted));
-    say(format_args!(
+    say(&format_args!("deleted {} files, {} bytes", done.files_deleted, done.bytes_deleted));
+    say(&format_args!(
         "removed {} unfinished uploads and {} files of writes that were cut off",
         done.uploads_removed, done.staging_files_removed
     ));
