@@ -89,6 +89,15 @@ def test_tables(tracking, client, run):
     assert tag == [{"path": "table.json", "type": "table"}]
 
 
+@pytest.mark.runlake
+def test_a_name_that_a_url_cannot_hold(tracking, client, run):
+    """The client does not escape `#`; the run's folder of artifacts must not become a file."""
+    with pytest.raises(Exception, match="(?i)#|invalid|400"):
+        client.log_text(run, "x", "#n.txt")
+    client.log_text(run, "x", "n.txt")
+    assert [file.path for file in client.list_artifacts(run)] == ["n.txt"]
+
+
 def test_nothing_there(client, run):
     assert client.list_artifacts(run) == []
     assert client.list_artifacts(run, "no/such/folder") == []

@@ -39,6 +39,24 @@ class TestRoutes:
         assert (gone.status, gone.code) == (404, "RESOURCE_DOES_NOT_EXIST")
         assert api.request("DELETE", f"{root}/f.bin").status == 200
 
+    @pytest.mark.runlake
+    def test_a_file_needs_a_name(self, api, root):
+        """What stock clients send for a name such as `#n.txt`: they do not escape it, and cut the URL there."""
+        put(api, f"{root}/f.txt", b"text")
+        for end in ("/", "/.", "/%2e", "%2F", "/sub/", "/f.txt/"):
+            answer = api.request("PUT", f"{root}{end}", b"x", {"Content-Type": "text/plain"})
+            assert (answer.status, answer.code) == (400, "INVALID_PARAMETER_VALUE"), end
+        assert api.request("PUT", f"{root}x/", b"x", {"Content-Type": "text/plain"}).status == 400
+        put(api, f"{root}x/sub/f.txt", b"text")
+        assert api.request("GET", f"{root}/f.txt").body == b"text"
+
+    def test_a_folder_is_deleted_by_its_name_with_or_without_a_slash(self, api, root):
+        """The stock client's `delete_artifacts()` asks with a slash."""
+        for end in ("", "/"):
+            put(api, f"{root}/sub/f.txt", b"text")
+            assert api.request("DELETE", f"{root}{end}").status == 200
+            assert api.request("GET", f"{root}/sub/f.txt").status == 404
+
     def test_ajax_prefix(self, api, root):
         put(api, f"{root}/f.txt", b"text")
         assert api.request("GET", f"{root}/f.txt".replace("/api/", "/ajax-api/", 1)).body == b"text"
@@ -301,6 +319,6 @@ def test_memory_stays_flat(own_server):
         thread.join()
     assert failures == []
     grown = resident_kib(own_server.process.pid) - before
-    # A few pieces of at most 1 MiB are in flight for each transfer; the rest is what the allocator keeps for its
-    # threads (40 to 180 MiB were seen). Files held whole would be 384 MiB.
-    assert grown < 256 * 1024, f"grew by {grown} KiB"
+    # A few pieces of at most 1 MiB are in flight for each transfer, and the allocator gives pages back some milliseconds
+    # after they are free: 17 to 63 MiB were seen, debug and release. Files held whole would be 384 MiB.
+    assert grown < 128 * 1024, f"grew by {grown} KiB"

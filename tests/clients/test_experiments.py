@@ -115,6 +115,23 @@ class TestArtifactLocation:
         assert (answer.status, answer.code) == (400, "INVALID_PARAMETER_VALUE")
         assert "'artifact_location' URL can't include fragments or params." in answer.message
 
+    @pytest.mark.runlake
+    @pytest.mark.parametrize(
+        "location", ["javascript:alert(1)", "mlflow-artifacts:/../../x", "mlflow-artifacts:/%2e%2e/x"]
+    )
+    def test_no_place_at_all(self, api, name, location):
+        answer = api.send("POST", "experiments/create", {"name": name, "artifact_location": location})
+        assert (answer.status, answer.code) == (400, "INVALID_PARAMETER_VALUE")
+        assert "'artifact_location'" in answer.message
+
+    @pytest.mark.runlake
+    @pytest.mark.parametrize("location, advised", [("gs://b/p", True), ("dbfs:/x", False)])
+    def test_files_elsewhere_are_not_served(self, api, name, location, advised):
+        run_id = api.create_run(api.create_experiment(name, artifact_location=location))
+        answer = api.send("GET", "artifacts/list", query={"run_id": run_id})
+        assert (answer.status, answer.code) == (501, "NOT_IMPLEMENTED")
+        assert ("--default-artifact-root" in answer.message) == advised
+
 
 class TestSearch:
     @pytest.fixture(scope="class")

@@ -132,6 +132,14 @@ class TestBodies:
         assert (answer.status, answer.code) == (400, "INVALID_PARAMETER_VALUE")
         assert "Missing value for required parameter" in answer.message
 
+    @pytest.mark.runlake
+    @pytest.mark.parametrize("path", ["runs/set-tag", "runs/create", "runs/log-batch", "experiments/create"])
+    def test_broken_json_is_told(self, api, path):
+        answer = api.request("POST", f"{MLFLOW}/{path}", b"{broken", JSON)
+        assert (answer.status, answer.code) == (400, "INVALID_PARAMETER_VALUE")
+        assert answer.message.startswith("Missing value for required parameter")
+        assert answer.message.endswith("The request body is not valid JSON.")
+
     def test_errors_are_json(self, api):
         answer = api.send("GET", "runs/get", query={"run_id": "0" * 32})
         assert answer.status == 404

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::binary;
-use crate::server::Server;
+use crate::server::{Server, free_port};
 
 const API: &str = "/api/2.0/mlflow";
 
@@ -164,6 +164,38 @@ fn a_reader_sees_what_the_writer_acknowledged_and_refuses_writes() {
 }
 
 #[test]
+fn a_server_that_nobody_listens_to_works_on() {
+    let folder = temporary();
+    let server = Server::start_unheard(&lake(&folder), &["--log-level", "debug", "--flush-interval", "1s"]);
+    create_experiment(&server, "one");
+    // The flusher logs what it does; it must still be there for the second experiment.
+    let table = lake(&folder).join("tables/experiments/_delta_log");
+    for (version, name) in [(0, "two"), (1, "three")] {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !table.join(format!("{version:020}.json")).exists() {
+            assert!(Instant::now() < deadline, "nothing is flushed");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        create_experiment(&server, name);
+    }
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_command_whose_reader_went_away_does_its_work() {
+    let folder = temporary();
+    assert!(Server::start(&lake(&folder), &[]).stop().success());
+    for command in ["doctor", "flush", "compact", "vacuum"] {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let mut child = Command::new(binary::runlake());
+        child.args([command, "--lake", path(&lake(&folder))]).stdin(Stdio::null()).stdout(writer);
+        let output = child.stderr(Stdio::piped()).output().expect("the binary can be run");
+        assert!(output.status.success() && text(&output).is_empty(), "{command}: {}", text(&output));
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_named() {
     let folder = temporary();
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port can be bound");
@@ -208,6 +240,81 @@ fn doctor_on_a_lake_in_use_only_reads() {
     create_experiment(&server, "two");
 }
 
+/// The Parquet files of a table, from its newest log entry on disk.
+fn data_files(table: &Path) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(table)
+        .expect("the table is there")
+        .map(|entry| entry.expect("a folder can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn doctor_finds_what_the_tables_miss() {
+    let folder = temporary();
+    let lake = lake(&folder);
+    let server = Server::start(&lake, &[]);
+    let experiment = create_experiment(&server, "one");
+    let run = server.post(&format!("{API}/runs/create"), &json!({ "experiment_id": experiment })).expect("an answer");
+    let run = run.json()["run"]["info"]["run_id"].as_str().expect("ids are text").to_owned();
+    let batch = json!({
+        "run_id": run,
+        "metrics": (0..100).map(|step| json!({"key": "m", "value": 1.0, "timestamp": step, "step": step}))
+            .collect::<Vec<_>>(),
+        "params": [{"key": "p", "value": "v"}],
+    });
+    assert_eq!(server.post(&format!("{API}/runs/log-batch"), &batch).expect("an answer").status, 200);
+    assert!(server.stop().success());
+    let doctor = || {
+        let output = runlake(&["doctor", "--lake", path(&lake)]);
+        (output.status.code(), text(&output))
+    };
+    let (code, said) = doctor();
+    assert!(code == Some(0) && said.contains("in order"), "{said}");
+
+    let tables = lake.join("tables");
+    for table in ["runs", "metrics", "params", "latest_metrics"] {
+        let files = data_files(&tables.join(table));
+        let file = files.last().expect("the table has rows");
+        let name = file.file_name().and_then(|name| name.to_str()).expect("plain names");
+        let whole = std::fs::read(file).expect("a file can be read");
+        let garbage = vec![b'x'; whole.len()];
+        for (body, told) in [(Some(&garbage[..]), "cannot be read"), (Some(&whole[1..]), "bytes"), (None, "missing")] {
+            match body {
+                Some(body) => std::fs::write(file, body).expect("a file can be written"),
+                None => std::fs::remove_file(file).expect("a file can be removed"),
+            }
+            let (code, said) = doctor();
+            assert_eq!(code, Some(1), "{table}: {said}");
+            assert!(said.lines().any(|line| line.contains(name) && line.contains(told)), "{table} {told}: {said}");
+            assert!(!said.contains("in order") && !said.contains("panicked"), "{table} {told}: {said}");
+        }
+        std::fs::write(file, &whole).expect("a file can be written");
+    }
+    // While the log holds a table's rows they are not lost; here it has moved on.
+    for entry in std::fs::read_dir(lake.join("wal")).expect("a local lake has a log") {
+        std::fs::remove_file(entry.expect("a folder can be listed").path()).expect("a file can be removed");
+    }
+    let aside = folder.path().join("aside");
+    for table in ["experiments", "runs", "tags", "metrics", "latest_metrics"] {
+        std::fs::rename(tables.join(table), &aside).expect("a folder can be moved");
+        let (code, said) = doctor();
+        assert_eq!(code, Some(1), "{table}: {said}");
+        let told = format!("tables/{table} is missing");
+        assert!(said.contains(&told), "{table}: {said}");
+        std::fs::rename(&aside, tables.join(table)).expect("a folder can be moved");
+    }
+    // A log that is gone while the files are there.
+    std::fs::rename(tables.join("params/_delta_log"), &aside).expect("a folder can be moved");
+    let (code, said) = doctor();
+    assert!(code == Some(1) && said.contains("tables/params holds files"), "{said}");
+    std::fs::rename(&aside, tables.join("params/_delta_log")).expect("a folder can be moved");
+    let (code, said) = doctor();
+    assert!(code == Some(0) && said.contains("in order"), "{said}");
+}
+
 #[test]
 fn doctor_does_not_make_a_lake() {
     let folder = temporary();
@@ -232,9 +339,54 @@ fn upkeep_through_a_running_server() {
         // Not past the server that owns the lake.
         let output = runlake(&[command, "--lake", path(&lake(&folder))]);
         assert!(!output.status.success(), "{command} wrote to a lake in use");
-        assert!(text(&output).contains(&server.pid().to_string()), "{command}: {}", text(&output));
+        let text = text(&output);
+        assert!(text.contains(&server.pid().to_string()), "{command}: {text}");
+        // The commands have no --takeover.
+        assert!(text.contains("--server") && !text.contains("--takeover"), "{command}: {text}");
     }
     create_experiment(&server, "two");
+}
+
+#[test]
+fn a_server_that_is_none_is_told() {
+    let refused = format!("http://127.0.0.1:{}", free_port());
+    for (server, code, told) in
+        [("nonsense", 2, "no URL"), ("localhost:5000", 2, "no URL"), (refused.as_str(), 1, "refused")]
+    {
+        let output = runlake(&["flush", "--server", server]);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{server}: {text}");
+        assert!(text.contains(server) && text.contains(told), "{server}: {text}");
+    }
+}
+
+#[test]
+fn settings_nobody_can_work_with_are_refused() {
+    for (args, least) in [
+        (["--max-connections", "0"], "1"),
+        (["--body-limit", "0"], "64KiB"),
+        (["--memory-budget", "1"], "8MiB"),
+        (["--flush-interval", "0s"], "100ms"),
+    ] {
+        let output = runlake(&["server", "--lake", "memory://", "--port", "0", args[0], args[1]]);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(args[0]) && text.contains(&format!("The least is {least}")), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn a_switch_can_be_set_by_a_number() {
+    let folder = temporary();
+    let writer = Server::start(&lake(&folder), &[]);
+    let reader = Server::start_with(&lake(&folder), &[("RUNLAKE_READ_ONLY".to_owned(), "1".to_owned())]);
+    let answer = reader.post(&format!("{API}/experiments/create"), &json!({ "name": "x" })).expect("an answer");
+    assert!((400..500).contains(&answer.status), "{answer:?}");
+    reader.signal("TERM");
+    let mut reader = reader;
+    assert!(reader.wait(Duration::from_mins(1)).success());
+    assert!(!reader.log().contains("writing what is in memory"), "{}", reader.log());
+    drop(writer);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -24,6 +25,11 @@ impl Server {
     /// Starts on the lake at `lake` and waits for /health.
     pub(crate) fn start(lake: &Path, args: &[&str]) -> Self {
         Self::launch(lake, args).ready()
+    }
+
+    /// Starts on the lake at `lake` with environment variables, and waits for /health.
+    pub(crate) fn start_with(lake: &Path, variables: &[(String, String)]) -> Self {
+        Self::spawn(lake.as_os_str(), lake, variables, &[]).ready()
     }
 
     /// Starts on the store at `location`, with variables for it, and waits for /health. Logs go to `folder`.
@@ -49,18 +55,37 @@ impl Server {
         Self::spawn(lake.as_os_str(), lake, &[], args)
     }
 
+    /// Starts with outputs whose reader has gone away, and waits for /health.
+    pub(crate) fn start_unheard(lake: &Path, args: &[&str]) -> Self {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let port = free_port();
+        Self::spawn_into(writer.into(), port, lake.with_extension("log"), lake.as_os_str(), &[], args).ready()
+    }
+
     fn spawn(lake: &OsStr, beside: &Path, variables: &[(String, String)], args: &[&str]) -> Self {
         let port = free_port();
         let log = beside.with_extension(format!("{port}.log"));
         let file = File::create(&log).expect("the log's folder is there");
+        Self::spawn_into(file.into(), port, log, lake, variables, args)
+    }
+
+    fn spawn_into(
+        output: OwnedFd,
+        port: u16,
+        log: PathBuf,
+        lake: &OsStr,
+        variables: &[(String, String)],
+        args: &[&str],
+    ) -> Self {
         let child = Command::new(binary::runlake())
             .args(["server", "--host", "127.0.0.1", "--port", &port.to_string(), "--lake"])
             .arg(lake)
             .args(args)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(file.try_clone().expect("a file handle can be cloned"))
-            .stderr(file)
+            .stdout(output.try_clone().expect("a file handle can be cloned"))
+            .stderr(output)
             .spawn()
             .expect("the binary can be run");
         Self { child, port, log }

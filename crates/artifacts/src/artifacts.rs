@@ -63,6 +63,11 @@ impl Artifacts {
         Self { store }
     }
 
+    /// Whether files can be at `uri`, as far as its kind goes.
+    pub fn can_be_at(uri: &str) -> bool {
+        Store::can_open(uri)
+    }
+
     /// The store the files are in.
     pub fn store(&self) -> &Store {
         &self.store

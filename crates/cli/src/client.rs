@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Method, RequestBuilder};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -45,9 +45,17 @@ struct Refusal {
 }
 
 impl Server {
-    pub(crate) fn at(url: &str) -> Self {
+    /// The server at an address such as `http://127.0.0.1:5000`.
+    pub(crate) fn at(text: &str) -> Result<Self> {
+        let is_usable = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if !Url::parse(text).is_ok_and(|url| is_usable(&url)) {
+            return Err(Failure::usage(format!(
+                "--server {text:?} is no URL of a server; write it with its scheme and port, such as \
+                 http://127.0.0.1:5000"
+            )));
+        }
         let credentials = Credentials::of(|name| std::env::var(name).ok());
-        Self { url: url.trim_end_matches('/').to_owned(), credentials }
+        Ok(Self { url: text.trim_end_matches('/').to_owned(), credentials })
     }
 
     /// Sends a request to `/api/runlake/<path>`.

@@ -3,7 +3,9 @@
 #![allow(clippy::doc_markdown, reason = "the comments on options are the help that terminals show")]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
@@ -12,6 +14,12 @@ use crate::{Failure, Result};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "runlake.toml";
+
+/// Values below which a server cannot be used.
+const LEAST_CONNECTIONS: usize = 1;
+const LEAST_BODY: Size = Size(64 << 10);
+const LEAST_BUDGET: Size = Size(8 << 20);
+const LEAST_INTERVAL: Span = Span(Duration::from_millis(100));
 
 /// Where a lake is.
 #[derive(Debug, Args)]
@@ -98,16 +106,17 @@ options! {
 
     /// Let webhooks go to plain http addresses as well; refused otherwise, as anybody on the way could read them.
     #[arg(long, env = "RUNLAKE_WEBHOOK_ALLOW_HTTP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_name = "BOOL")]
+          value_name = "BOOL", value_parser = BoolishValueParser::new())]
     webhook_allow_http: bool,
 
     /// Let webhooks go to addresses of this machine and of private networks; refused otherwise, as whoever may make a
     /// webhook could make the server reach into the network it stands in.
     #[arg(long, env = "RUNLAKE_WEBHOOK_ALLOW_PRIVATE", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_name = "BOOL")]
+          value_name = "BOOL", value_parser = BoolishValueParser::new())]
     webhook_allow_private: bool,
 
-    /// Memory for buffers and caches [default: 512MiB].
+    /// Memory for rows that no table file holds yet and for the state of open runs; caches, the search index and
+    /// requests come on top [default: 512MiB].
     #[arg(long, env = "RUNLAKE_MEMORY_BUDGET", value_name = "SIZE")]
     memory_budget: Size,
 
@@ -154,17 +163,17 @@ options! {
 
     /// Refuse param and tag values that are too long instead of cutting them.
     #[arg(long, env = "RUNLAKE_REFUSE_LONG_VALUES", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_name = "BOOL")]
+          default_missing_value = "true", value_name = "BOOL", value_parser = BoolishValueParser::new())]
     refuse_long_values: bool,
 
     /// Serve the lake for reading only, beside the server that writes it.
     #[arg(long, env = "RUNLAKE_READ_ONLY", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_name = "BOOL")]
+          value_name = "BOOL", value_parser = BoolishValueParser::new())]
     read_only: bool,
 
     /// Take the lake over from another server, which then can write no more.
     #[arg(long, env = "RUNLAKE_TAKEOVER", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_name = "BOOL")]
+          value_name = "BOOL", value_parser = BoolishValueParser::new())]
     takeover: bool,
 
     /// How log lines look [default: text].
@@ -188,6 +197,30 @@ impl ServerArgs {
             .map_err(|error| Failure::usage(format!("the file {} cannot be read: {error}", path.display())))?;
         let file = parse(&text).map_err(|problem| Failure::usage(format!("in {}: {problem}", path.display())))?;
         Ok((self.or(file), Some(path)))
+    }
+
+    /// Refuses values that no server can work with.
+    pub(crate) fn check(&self) -> Result {
+        let small = |option: &str, given: String, least: String, why: &str| {
+            Err(Failure::usage(format!("--{option} {given} is too little: {why}. The least is {least}")))
+        };
+        if self.max_connections.is_some_and(|connections| connections < LEAST_CONNECTIONS) {
+            let why = "nobody could connect";
+            return small("max-connections", "0".to_owned(), LEAST_CONNECTIONS.to_string(), why);
+        }
+        if let Some(limit) = self.body_limit.filter(|limit| *limit < LEAST_BODY) {
+            let why = "ordinary requests of clients would be refused";
+            return small("body-limit", limit.to_string(), LEAST_BODY.to_string(), why);
+        }
+        if let Some(budget) = self.memory_budget.filter(|budget| *budget < LEAST_BUDGET) {
+            let why = "writers would wait for each other's rows to be flushed";
+            return small("memory-budget", budget.to_string(), LEAST_BUDGET.to_string(), why);
+        }
+        if let Some(interval) = self.flush_interval.filter(|interval| *interval < LEAST_INTERVAL) {
+            let why = "the tables would be rewritten without a pause";
+            return small("flush-interval", interval.to_string(), LEAST_INTERVAL.to_string(), why);
+        }
+        Ok(())
     }
 
     /// Whether `--read-only` is set.
@@ -231,6 +264,25 @@ mod tests {
         let bad = parse("memory-budget = \"lots\"\n").unwrap_err();
         assert!(bad.contains("memory-budget") && bad.contains("512MB"), "{bad}");
         assert!(parse("config = \"x\"\n").is_err());
+    }
+
+    #[test]
+    fn values_that_nobody_can_work_with_are_refused() {
+        for (text, least) in [
+            ("max-connections = 0", "The least is 1"),
+            ("body-limit = \"0\"", "The least is 64KiB"),
+            ("body-limit = \"65535\"", "64KiB"),
+            ("memory-budget = \"1\"", "The least is 8MiB"),
+            ("flush-interval = \"0s\"", "The least is 100ms"),
+        ] {
+            let failure = parse(text).unwrap().check().unwrap_err();
+            let name = text.split(' ').next().unwrap();
+            assert!(failure.code == 2 && failure.message.contains(name), "{text}: {}", failure.message);
+            assert!(failure.message.contains(least), "{text}: {}", failure.message);
+        }
+        let small = "max-connections = 1\nbody-limit = \"64KiB\"\nmemory-budget = \"8MiB\"\nflush-interval = \"100ms\"";
+        assert!(parse(small).unwrap().check().is_ok());
+        assert!(ServerArgs::default().check().is_ok());
     }
 
     #[test]

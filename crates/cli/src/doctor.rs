@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
 
-use runlake_engine::{Access, Engine, Identity, Settings, View};
+use runlake_engine::{Access, Engine, Examined, Identity, Settings, View};
 use runlake_storage::Store;
 use runlake_types::rows::{Experiment, Run};
 use runlake_types::{KeyBuilder, TableId};
 
 use crate::config::LakeArgs;
 use crate::lake::{open_engine, open_lake_store};
+use crate::terminal::say;
 use crate::{Failure, Result};
 
 /// Ids that a finding names at most.
@@ -25,11 +27,11 @@ pub(crate) async fn run(args: LakeArgs) -> Result {
     let store = open_lake_store(&args.lake).await?;
     let findings = examine(store).await;
     for finding in &findings {
-        println!("{finding}");
+        say(finding);
     }
     let wrong = findings.iter().filter(|finding| matches!(finding, Finding::Wrong(_))).count();
     if wrong == 0 {
-        println!("\nthe lake is in order");
+        say(&"\nthe lake is in order");
         Ok(())
     } else {
         let problems = if wrong == 1 { "problem" } else { "problems" };
@@ -74,8 +76,27 @@ async fn examine_tables(engine: &Engine, findings: &mut Vec<Finding>) {
             )));
         }
     }
+    match engine.examine(show).await {
+        Ok(problems) => {
+            let files: usize = TableId::ALL.iter().map(|table| view.snapshot(*table).files().len()).sum();
+            if problems.is_empty() {
+                findings.push(fine(format!("{files} files are there and whole, and the tables fit each other")));
+            }
+            findings.extend(problems.into_iter().map(Finding::Wrong));
+        }
+        Err(error) => findings.push(wrong(error)),
+    }
     if let Err(error) = examine_runs(&view, findings).await {
         findings.push(wrong(error));
+    }
+}
+
+/// Tells somebody who watches how far it is.
+fn show(Examined { files, of }: Examined) {
+    let is_due = files.is_multiple_of(100) || files == of;
+    if is_due && of > 100 && io::stderr().is_terminal() {
+        let end = if files == of { "\n" } else { "\r" };
+        let _unseen = write!(io::stderr(), "looked at {files} of {of} files{end}");
     }
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::client::Server;
+use crate::terminal::complain;
 use crate::{Failure, Result};
 
 const EXAMPLES: &str = "\
@@ -86,7 +87,7 @@ struct Edge {
 }
 
 pub(crate) async fn run(args: LineageArgs) -> Result {
-    let server = Server::at(&args.server);
+    let server = Server::at(&args.server)?;
     let ways = [(args.up, "up"), (args.down, "down"), (args.both, "both")];
     let direction = ways.into_iter().find_map(|(is_asked, way)| is_asked.then_some(way)).unwrap_or("both");
     let format = if args.openlineage { "openlineage" } else { "graph" };
@@ -98,7 +99,7 @@ pub(crate) async fn run(args: LineageArgs) -> Result {
     let lineage: Lineage = server.get("lineage", &query).await?;
     print(&tree::drawn(&lineage))?;
     if lineage.truncated {
-        eprintln!("there is more: only the nearest {} nodes are shown", lineage.nodes.len());
+        complain(&format_args!("there is more: only the nearest {} nodes are shown", lineage.nodes.len()));
     }
     Ok(())
 }

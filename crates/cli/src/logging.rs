@@ -3,6 +3,7 @@
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
+use crate::terminal::Forgiving;
 use crate::{Failure, Result};
 
 /// Directives for libraries that talk too much.
@@ -17,7 +18,12 @@ pub(crate) fn start(format: LogFormat, level: &str) -> Result {
             "--log-level {level:?} is not understood ({error}); use error, warn, info, debug or trace"
         ))
     })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| Forgiving(std::io::stderr()))
+        // It would tell of a line that could not be written by writing to the same place, and panic.
+        .log_internal_errors(false)
+        .with_target(false);
     match format {
         LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),

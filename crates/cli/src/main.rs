@@ -8,6 +8,7 @@ mod lineage;
 mod logging;
 mod secret_input;
 mod server;
+mod terminal;
 mod tokens;
 mod units;
 mod upkeep;
@@ -19,6 +20,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{LakeArgs, ServerArgs};
 use crate::lineage::LineageArgs;
+use crate::terminal::complain;
 use crate::tokens::TokenCommand;
 use crate::upkeep::{Target, VacuumArgs};
 use crate::users::UserCommand;
@@ -101,7 +103,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the threads of the server cannot be started: {error}");
+            complain(&format_args!("error: the threads of the server cannot be started: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -112,7 +114,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("error: {}", failure.message);
+                complain(&format_args!("error: {}", failure.message));
             }
             ExitCode::from(failure.code)
         }

@@ -14,10 +14,12 @@ use runlake_tracking::{Tracking, TrackingSettings};
 use runlake_webhooks::{WebhookSettings, Webhooks};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Auth, ServerArgs};
 use crate::lake::{open_engine, open_lake_store, open_store};
+use crate::terminal::{complain, say};
 use crate::{Failure, Result, logging};
 
 const DEFAULT_HOST: &str = "127.0.0.1";
@@ -31,6 +33,7 @@ const ABORTED: i32 = 130;
 
 pub(crate) async fn run(args: ServerArgs) -> Result {
     let (args, file) = args.with_file()?;
+    args.check()?;
     logging::start(args.log_format.unwrap_or_default(), args.log_level.as_deref().unwrap_or("info"))?;
     let signals = Signals::listen()?;
     let tls = tls(&args)?;
@@ -74,13 +77,18 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
         announce_setup(&url, &identity, args.is_read_only()).await?;
     }
     let stop = CancellationToken::new();
-    tokio::spawn(signals.obey(stop.clone()));
-    tokio::spawn(watch(engine.clone(), stop.clone()));
+    let obeying = tokio::spawn(signals.obey(stop.clone()));
+    let watching = tokio::spawn(watch(engine.clone(), stop.clone()));
     if !engine.is_read_only() {
         tokio::spawn(webhooks.run(stop.clone()));
     }
     runlake_server::serve(listener, app, stop).await;
-    end(&engine).await
+    let ended = end(&engine).await;
+    sound("watches the engine", watching).await?;
+    if obeying.is_finished() {
+        sound("waits for signals", obeying).await?;
+    }
+    ended
 }
 
 /// Whether callers must say who they are: unless told otherwise, as soon as others than this machine can reach the
@@ -103,10 +111,10 @@ fn warn_if_open(address: SocketAddr) {
 async fn announce_setup(url: &str, identity: &Identity, is_read_only: bool) -> Result {
     let failed = |error: runlake_identity::Error| Failure::new(format!("the first set-up cannot begin: {error}"));
     if let Some(token) = identity.begin_setup().await.map_err(failed)? {
-        println!(
+        say(&format_args!(
             "  Nobody can log in yet. Make the first administrator, once, with this token of this start:\n\n  \
              runlake user create-admin NAME --server {url} --setup-token {token}\n"
-        );
+        ));
     } else if is_read_only && identity.users().await.map_err(failed)?.is_empty() {
         tracing::warn!("nobody can log in: make a user through the server that writes the lake");
     }
@@ -139,14 +147,23 @@ async fn webhooks(args: &ServerArgs, engine: &Engine) -> Result<Webhooks> {
 /// Ends the server when the engine has failed (its disk is gone, another server took the lake over): whoever runs it
 /// should know, and a restart is the only way on.
 async fn watch(engine: Engine, stop: CancellationToken) {
+    let _whatever_ends_this = stop.clone().drop_guard();
     let mut ticks = tokio::time::interval(FAILURE_POLL);
     while !stop.is_cancelled() {
-        ticks.tick().await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
         if let Some(failure) = engine.status().failure {
             tracing::error!("{failure}");
             stop.cancel();
         }
     }
+}
+
+/// Whether a task of the server's own got to its end.
+async fn sound(does: &str, task: JoinHandle<()>) -> Result {
+    task.await.map_err(|error| Failure::new(format!("the task that {does} broke down: {error}")))
 }
 
 /// Everything acknowledged is in the log already; a last flush makes it visible to other engines and the next start
@@ -155,7 +172,9 @@ async fn end(engine: &Engine) -> Result {
     if let Some(failure) = engine.status().failure {
         return Err(Failure::new(failure));
     }
-    tracing::info!("writing what is in memory to the lake");
+    if !engine.is_read_only() {
+        tracing::info!("writing what is in memory to the lake");
+    }
     engine.close().await.map_err(|error| {
         Failure::new(format!(
             "the last flush failed: {error}. Nothing that was acknowledged is lost: it is in the log of the lake, and \
@@ -246,13 +265,13 @@ fn url(address: SocketAddr, is_encrypted: bool) -> String {
 fn announce(url: &str, store: &Store, artifacts: &Store, args: &ServerArgs, file: Option<PathBuf>) {
     let access = if args.is_read_only() { "  (read only)" } else { "" };
     let file = file.map(|path| format!("  options    {}\n", path.display())).unwrap_or_default();
-    println!(
+    say(&format_args!(
         "\nrunlake {version}\n  address    {url}\n  lake       {lake}{access}\n  artifacts  {artifacts}\n{file}\n  \
          import mlflow\n  mlflow.set_tracking_uri(\"{url}\")\n",
         version = runlake_server::VERSION,
         lake = place(store),
         artifacts = place(artifacts),
-    );
+    ));
 }
 
 /// A folder as a path, anything else as a URL.
@@ -275,11 +294,12 @@ impl Signals {
     /// The first signal asks for an orderly end, the second one for an immediate one. Nothing that was acknowledged is
     /// lost either way.
     async fn obey(mut self, stop: CancellationToken) {
+        let _whatever_ends_this = stop.clone().drop_guard();
         self.next().await;
         tracing::info!("stopping: open requests are answered first; a second signal ends at once");
         stop.cancel();
         self.next().await;
-        eprintln!("stopped at once; the next start reads what was acknowledged from the log");
+        complain(&"stopped at once; the next start reads what was acknowledged from the log");
         std::process::exit(ABORTED);
     }
 

@@ -44,9 +44,17 @@ fn a_role_is_for_one_thing_at_most() {
 
 #[test]
 fn switches_need_no_value_and_may_have_one() {
-    for (arguments, expected) in
-        [(vec![], None), (vec!["--read-only"], Some(true)), (vec!["--read-only=false"], Some(false))]
-    {
+    for (arguments, expected) in [
+        (vec![], None),
+        (vec!["--read-only"], Some(true)),
+        (vec!["--read-only=false"], Some(false)),
+        (vec!["--read-only=1"], Some(true)),
+        (vec!["--read-only=yes"], Some(true)),
+        (vec!["--read-only=on"], Some(true)),
+        (vec!["--read-only=0"], Some(false)),
+        (vec!["--read-only=no"], Some(false)),
+        (vec!["--read-only=off"], Some(false)),
+    ] {
         let all = ["runlake", "server"].into_iter().chain(arguments.clone());
         let Command::Server(args) = Cli::try_parse_from(all).expect("it parses").command else { panic!("server") };
         assert_eq!(args.read_only, expected, "{arguments:?}");

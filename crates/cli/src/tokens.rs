@@ -7,6 +7,7 @@ use runlake_types::{Clock as _, SystemClock};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::terminal::{complain, say};
 use crate::units::Span;
 use crate::upkeep::Target;
 use crate::users::{Door, finish};
@@ -117,8 +118,8 @@ async fn create(args: CreateArgs) -> Result {
             Created { token: made.token, token_id: made.info.token_id }
         }
     };
-    eprintln!("token {}: keep it now, it is shown this one time", created.token_id);
-    println!("{}", created.token);
+    complain(&format_args!("token {}: keep it now, it is shown this one time", created.token_id));
+    say(&format_args!("{}", created.token));
     Ok(())
 }
 
@@ -145,10 +146,10 @@ async fn list(args: ListArgs) -> Result {
             (None, Some(end)) => format!("ends in {}", days(end - now)),
             (None, None) => "without end".to_owned(),
         };
-        println!("{}  {}  {state}  {}", token.token_id, token.user_name, token.label);
+        say(&format_args!("{}  {}  {state}  {}", token.token_id, token.user_name, token.label));
     }
     if tokens.is_empty() {
-        println!("there are no tokens");
+        say(&format_args!("there are no tokens"));
     }
     Ok(())
 }
@@ -161,7 +162,7 @@ async fn revoke(args: RevokeArgs) -> Result {
         }
         Door::Lake(identity, engine) => finish(&engine, identity.revoke_token(&args.token_id).await).await?,
     }
-    println!("revoked {}", args.token_id);
+    say(&format_args!("revoked {}", args.token_id));
     Ok(())
 }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 /// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Size(pub(crate) usize);
 
 /// A span of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span(pub(crate) Duration);
 
 const UNITS: [(&str, u64); 9] = [
@@ -59,8 +59,17 @@ impl fmt::Display for Size {
         match self.0 {
             bytes if exact(1_000_000_000) => write!(f, "{}GB", bytes / 1_000_000_000),
             bytes if exact(1_000_000) => write!(f, "{}MB", bytes / 1_000_000),
+            bytes if exact(1 << 30) => write!(f, "{}GiB", bytes >> 30),
+            bytes if exact(1 << 20) => write!(f, "{}MiB", bytes >> 20),
+            bytes if exact(1 << 10) => write!(f, "{}KiB", bytes >> 10),
             bytes => write!(f, "{bytes}B"),
         }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
     }
 }
 
@@ -91,6 +100,8 @@ mod tests {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
         assert_eq!(Size(512_000_000).to_string(), "512MB");
+        assert_eq!(Size(512 << 20).to_string(), "512MiB");
+        assert_eq!(Size(7).to_string(), "7B");
     }
 
     #[test]

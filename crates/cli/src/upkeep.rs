@@ -1,5 +1,6 @@
 //! `runlake flush`, `compact` and `vacuum`: through the server that owns a lake, or on a lake that no server has open.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,11 +8,13 @@ use reqwest::Method;
 use runlake_artifacts::Artifacts;
 use runlake_engine::{Engine, Settings};
 use runlake_storage::names;
+use runlake_types::SystemClock;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::client::Server;
-use crate::lake::{open_engine, open_lake_store, open_store};
+use crate::lake::{open_lake_store, open_store};
+use crate::terminal::say;
 use crate::units::Span;
 use crate::{Failure, Result};
 
@@ -74,7 +77,7 @@ pub(crate) async fn flush(target: Target) -> Result {
             Flushed { points: summary.points, changes: summary.changes }
         }
     };
-    println!("flushed {} metric points and {} other rows", done.points, done.changes);
+    say(&format_args!("flushed {} metric points and {} other rows", done.points, done.changes));
     Ok(())
 }
 
@@ -86,7 +89,7 @@ pub(crate) async fn compact(target: Target) -> Result {
             Compacted { files_removed: summary.files_removed, files_added: summary.files_added }
         }
     };
-    println!("compacted {} files into {}", done.files_removed, done.files_added);
+    say(&format_args!("compacted {} files into {}", done.files_removed, done.files_added));
     Ok(())
 }
 
@@ -104,11 +107,11 @@ pub(crate) async fn vacuum(args: VacuumArgs) -> Result {
             done
         }
     };
-    println!("deleted {} files, {} bytes", done.files_deleted, done.bytes_deleted);
-    println!(
+    say(&format_args!("deleted {} files, {} bytes", done.files_deleted, done.bytes_deleted));
+    say(&format_args!(
         "removed {} unfinished uploads and {} files of writes that were cut off",
         done.uploads_removed, done.staging_files_removed
-    );
+    ));
     Ok(())
 }
 
@@ -145,10 +148,16 @@ impl Target {
 
     pub(crate) async fn open(self) -> Result<Opened> {
         match (self.server, self.lake) {
-            (Some(url), _) => Ok(Opened::Server(Server::at(&url))),
+            (Some(url), _) => Ok(Opened::Server(Server::at(&url)?)),
             (None, Some(place)) => {
                 let store = open_lake_store(&place).await?;
-                Ok(Opened::Lake(Box::new(open_engine(store, Settings::default()).await?)))
+                let opened = Engine::open(store, Settings::default(), Arc::new(SystemClock)).await;
+                opened.map(|engine| Opened::Lake(Box::new(engine))).map_err(|error| match error.holder() {
+                    Some(held) => Failure::new(format!(
+                        "{held}. Use --server with the address of that server, such as http://127.0.0.1:5000, or stop it"
+                    )),
+                    None => Failure::new(format!("the lake {place} cannot be opened: {error}")),
+                })
             }
             (None, None) => Err(Failure::usage("say which lake: --server URL or --lake PLACE")),
         }

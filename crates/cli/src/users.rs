@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::Server;
 use crate::secret_input::PasswordArgs;
+use crate::terminal::say;
 use crate::upkeep::{Opened, Target, close};
 use crate::{Failure, Result};
 
@@ -259,8 +260,8 @@ pub(crate) async fn run(command: UserCommand) -> Result {
 async fn create_admin(args: CreateAdminArgs) -> Result {
     let password = args.password.read(&args.name)?;
     let body = json!({ "setup_token": args.setup_token, "name": args.name, "password": password });
-    let made: User = Server::at(&args.server).send(Method::POST, "auth/setup", &body).await?;
-    println!("{} may do everything now", made.name);
+    let made: User = Server::at(&args.server)?.send(Method::POST, "auth/setup", &body).await?;
+    say(&format_args!("{} may do everything now", made.name));
     Ok(())
 }
 
@@ -282,7 +283,7 @@ async fn add(args: AddArgs) -> Result {
             User::from(&finish(&engine, identity.create_user(user, "").await).await?)
         }
     };
-    println!("made {}", line(&made));
+    say(&format_args!("made {}", line(&made)));
     Ok(())
 }
 
@@ -292,10 +293,10 @@ async fn list(target: Target) -> Result {
         Door::Lake(identity, engine) => finish(&engine, identity.users().await).await?.iter().map(User::from).collect(),
     };
     for user in &users {
-        println!("{}", line(user));
+        say(&format_args!("{}", line(user)));
     }
     if users.is_empty() {
-        println!("there are no users");
+        say(&format_args!("there are no users"));
     }
     Ok(())
 }
@@ -311,7 +312,7 @@ async fn passwd(args: PasswdArgs) -> Result {
         }
         Door::Lake(identity, engine) => finish(&engine, identity.set_password(&args.name, password).await).await?,
     }
-    println!("{} has another password now", args.name);
+    say(&format_args!("{} has another password now", args.name));
     Ok(())
 }
 
@@ -331,7 +332,7 @@ async fn role(args: RoleArgs) -> Result {
             User::from(&finish(&engine, changed).await?)
         }
     };
-    println!("{}", line(&user));
+    say(&format_args!("{}", line(&user)));
     Ok(())
 }
 
@@ -343,7 +344,7 @@ async fn set_disabled(args: NameArgs, disabled: bool) -> Result {
         }
         Door::Lake(identity, engine) => finish(&engine, identity.set_disabled(&args.name, disabled).await).await?,
     }
-    println!("{} is {} now", args.name, if disabled { "locked out" } else { "let in" });
+    say(&format_args!("{} is {} now", args.name, if disabled { "locked out" } else { "let in" }));
     Ok(())
 }
 
@@ -354,7 +355,7 @@ async fn remove(args: NameArgs) -> Result {
         }
         Door::Lake(identity, engine) => finish(&engine, identity.remove_user(&args.name).await).await?,
     }
-    println!("removed {}", args.name);
+    say(&format_args!("removed {}", args.name));
     Ok(())
 }
 

@@ -58,6 +58,12 @@ impl Inner {
         self.state.unflushed_bytes() + self.writer().map_or(0, |writer| writer.progress().queued_bytes())
     }
 
+    /// Why the engine stopped, if it did.
+    fn failure(&self) -> Option<String> {
+        let of_writer = self.writer().and_then(|writer| writer.progress().failure());
+        of_writer.map(|error| error.to_string()).or_else(|| self.tasks.failure())
+    }
+
     fn log_bytes(&self) -> u64 {
         self.writer().map_or(0, |writer| writer.progress().log_bytes())
     }
@@ -159,7 +165,7 @@ impl Engine {
             wal_bytes: inner.log_bytes(),
             cached_runs: inner.runs.len() as u64,
             indexed_runs: inner.search.len() as u64,
-            failure: inner.writer().and_then(|writer| writer.progress().failure()).map(|error| error.to_string()),
+            failure: inner.failure(),
             ..Status::default()
         };
         inner.counters.fill(&mut status);

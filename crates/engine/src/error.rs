@@ -50,6 +50,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Who holds the lake, if that is why it could not be opened.
+    pub fn holder(&self) -> Option<String> {
+        match self {
+            Self::Wal(error) => match error.as_ref() {
+                runlake_wal::Error::Owned { lake, owner, note } => {
+                    Some(format!("the lake at {lake} belongs to another server: {owner}{note}"))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// What the caller should do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -13,6 +13,7 @@ mod budget;
 mod codec;
 mod engine;
 mod error;
+mod examine;
 mod flush;
 mod identity;
 mod latest;
@@ -29,6 +30,7 @@ pub mod search;
 
 pub use engine::Engine;
 pub use error::{Error, Result};
+pub use examine::Examined;
 pub use flush::{CompactSummary, FlushSummary, VacuumSummary};
 pub use identity::Identity;
 pub use runlake_lake::{CompactPolicy, LakeSettings, NumberedSeries};

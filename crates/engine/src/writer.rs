@@ -4,6 +4,7 @@
 //! next one gathers in the queue, so there is no timer; a log of cloud objects says how long to linger.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::state::State;
 use crate::status::Counters;
+use crate::tasks::panic_text;
 use crate::{Error, Result, codec};
 
 /// A group takes no more writes beyond this many bytes.
@@ -111,7 +113,7 @@ impl Writer {
             WriterThread { log, last, state, counters, progress: Arc::clone(&progress), receiver, frame: Vec::new() };
         std::thread::Builder::new()
             .name("runlake-writer".into())
-            .spawn(move || thread.run())
+            .spawn(move || thread.guarded())
             .map_err(|error| Error::Internal(format!("cannot start the writer thread: {error}")))?;
         Ok(Self { queue: Mutex::new(Queue { sender, submitted: 0 }), progress })
     }
@@ -205,6 +207,15 @@ impl Group {
 }
 
 impl WriterThread {
+    /// Runs; a panic is a failure as any other, so that nobody waits for a writer that is gone.
+    fn guarded(self) {
+        let progress = Arc::clone(&self.progress);
+        if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| self.run())) {
+            let text = panic_text(panic.as_ref());
+            progress.fail(Error::Internal(format!("the writer thread broke down: {text}")));
+        }
+    }
+
     fn run(mut self) {
         while let Some(command) = self.receiver.blocking_recv() {
             let mut next = Some(command);
@@ -294,5 +305,67 @@ impl WriterThread {
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use runlake_memtable::MemTable;
+
+    use super::*;
+    use crate::state::Snapshots;
+
+    /// A log that breaks down when it is written to.
+    #[derive(Debug)]
+    struct Brittle;
+
+    impl Log for Brittle {
+        fn append(&mut self, _: Seq, _: &[u8]) -> Result<(), runlake_wal::Error> {
+            panic!("the pen broke")
+        }
+
+        fn delete_through(&mut self, _: Seq) -> Result<(), runlake_wal::Error> {
+            Ok(())
+        }
+
+        fn check(&mut self) -> Result<(), runlake_wal::Error> {
+            Ok(())
+        }
+
+        fn set_floor(&mut self, _: Seq) {}
+
+        fn last_seq(&self) -> Seq {
+            Seq::default()
+        }
+
+        fn bytes(&self) -> u64 {
+            0
+        }
+
+        fn linger(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn close(&mut self) -> Result<(), runlake_wal::Error> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_panics_is_told() {
+        let first = Seq::default();
+        let state = Arc::new(State::new(MemTable::new(first), Snapshots::new([]), first));
+        let writer = Writer::start(Box::new(Brittle), first, state, Arc::default()).unwrap();
+        let answer = writer.submit(WriteBatch::default()).unwrap().await;
+        assert!(answer.is_err());
+        writer.settle().await;
+        while writer.progress().failure().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let failure = writer.progress().failure().unwrap().to_string();
+        assert!(failure.contains("the pen broke"), "{failure}");
+        assert!(writer.submit(WriteBatch::default()).is_err());
     }
 }

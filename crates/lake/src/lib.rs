@@ -26,6 +26,7 @@ mod commit;
 mod compact;
 mod delta;
 mod error;
+mod examine;
 mod file;
 mod lake;
 mod log_reads;
@@ -40,6 +41,7 @@ mod write;
 
 pub use compact::{CompactPolicy, CompactReport};
 pub use error::Error;
+pub use examine::Damage;
 pub use file::DataFile;
 pub use lake::Lake;
 pub use maintain::VacuumReport;

@@ -51,6 +51,12 @@ pub(crate) async fn rows(
     Ok(Box::pin(rows))
 }
 
+/// How many rows the footer of `file` speaks of, as it is in the store now.
+pub(crate) async fn footer_rows(files: &Files, file: &DataFile) -> Result<u64, ParquetError> {
+    let footer = ObjectReader::new(files, file).read_footer().await?;
+    Ok(u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0))
+}
+
 /// The points of one series in `file`, in file order; a point may come twice. Between two times (microseconds, both
 /// inclusive) if they are given, and then points outside of them may be among them: whole pages are read.
 pub(crate) async fn points(

@@ -70,6 +70,11 @@ impl Call {
         Ok(Fields::from_json(&self.json_bytes().await?))
     }
 
+    /// The fields of a route of our own, which takes nothing it does not know: no body, or a JSON object of `known` ones.
+    pub(crate) async fn own_fields(&mut self, known: &[&str]) -> Result<Fields> {
+        Fields::strict(&self.json_bytes().await?, known)
+    }
+
     /// The query parameters, whatever the method.
     pub(crate) fn query(&self) -> Fields {
         Fields::from_query(self.parts.uri.query().unwrap_or_default())

@@ -12,6 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use runlake_types::Timestamp;
 use url::Url;
 
+use crate::location::Location;
 use crate::{DurableLocal, Error};
 
 mod create;
@@ -61,6 +62,11 @@ impl Store {
     #[allow(clippy::unused_async, reason = "opening may have to ask, and callers should not notice when it does")]
     pub async fn open(location: &str, settings: &StoreSettings) -> Result<Self, Error> {
         open::open(location, settings).await
+    }
+
+    /// Whether `location` is of a kind that [`Self::open`] takes. Says nothing about whether it is there.
+    pub fn can_open(location: &str) -> bool {
+        Location::parse(location).is_ok()
     }
 
     /// The objects, rooted here: the path `lake.json` is `<root>/lake.json`.

@@ -7,6 +7,9 @@ use crate::{ArtifactPlace, Error, Result, TrackingSettings, validate};
 /// Schemes whose URIs name a host that a server reading them would connect to (MLflow 3.17's list).
 const HOST_ADDRESSED: [&str; 10] =
     ["ftp", "sftp", "hdfs", "viewfs", "http", "https", "mlflow-artifacts", "r2", "b2", "abfss"];
+/// Other schemes that MLflow's clients have a store for, or this server has.
+const OTHERS: [&str; 13] =
+    ["", "file", "s3", "s3a", "gs", "gcs", "wasbs", "az", "azure", "adl", "abfs", "dbfs", "runs"];
 /// Schemes written with `//` also where no host follows.
 const SLASHED: [&str; 5] = ["file", "http", "https", "ftp", "sftp"];
 /// Schemes (none: a plain path) whose last path part may carry `;params`.
@@ -112,6 +115,21 @@ pub(crate) fn own_location(location: &str, settings: &TrackingSettings) -> Resul
              URI. Start the server with '{scheme}' among its --allowed-artifact-schemes to allow it."
         )));
     }
+    if !is_known(&parts, settings) {
+        let scheme = parts.scheme;
+        return Err(Error::invalid(format!(
+            "'artifact_location' cannot use the '{scheme}' scheme: neither MLflow nor this server has a store for it. \
+             If your clients have one from a plugin, start the server with '{scheme}' among its \
+             --allowed-artifact-schemes."
+        )));
+    }
+    if matches!(ArtifactPlace::of_uri(location), ArtifactPlace::Foreign(_))
+        && parts.scheme.eq_ignore_ascii_case("mlflow-artifacts")
+    {
+        return Err(Error::invalid(format!(
+            "'artifact_location' must stay below the artifacts of this server; '{location}' climbs out with '..'."
+        )));
+    }
     if location.starts_with("runs:") {
         return Err(Error::invalid(format!("Artifact location cannot be a runs:/ URI. Given: '{location}'")));
     }
@@ -119,6 +137,16 @@ pub(crate) fn own_location(location: &str, settings: &TrackingSettings) -> Resul
     let absolute = absolute(location)?;
     validate::artifact_location_length(&absolute)?;
     Ok(absolute)
+}
+
+/// Whether the scheme is one that clients may have a store for. A single letter is a drive of a client's machine.
+fn is_known(parts: &Parts<'_>, settings: &TrackingSettings) -> bool {
+    let scheme = parts.scheme.to_ascii_lowercase();
+    scheme.len() == 1
+        || scheme == self::scheme(&settings.default_artifact_root)
+        || HOST_ADDRESSED.contains(&scheme.as_str())
+        || OTHERS.contains(&scheme.as_str())
+        || settings.allowed_artifact_schemes.iter().any(|allowed| allowed.eq_ignore_ascii_case(&scheme))
 }
 
 /// The scheme of a URI in lower case; empty for a plain path.
@@ -256,16 +284,32 @@ mod tests {
             ("runs:/x", "cannot be a runs:/ URI. Given: 'runs:/x'"),
             ("http://h/x", "'artifact_location' cannot use the 'http' scheme"),
             ("mlflow-artifacts://h:8/x", "cannot use the 'mlflow-artifacts' scheme"),
+            ("javascript:alert(1)", "cannot use the 'javascript' scheme: neither MLflow nor"),
+            ("data:text/html,x", "cannot use the 'data' scheme"),
+            ("mlflow-artifacts:/../../x", "'mlflow-artifacts:/../../x' climbs out"),
+            ("mlflow-artifacts:/a/%2e%2e/x", "climbs out"),
         ] {
             let message = own_location(bad, &settings).expect_err("refused").to_string();
             assert!(message.contains(part), "{bad}: {message}");
         }
         assert!(own_location(&format!("s3://b/{}", "x".repeat(3000)), &settings).is_err());
-        for good in ["s3://b/x;p/?q=1", "dbfs:/x", "/abs//x/", "file:///tmp/aa/../b", "mlflow-artifacts:/x"] {
+        for good in [
+            "s3://b/x;p/?q=1",
+            "dbfs:/x",
+            "/abs//x/",
+            "file:///tmp/aa/../b",
+            "mlflow-artifacts:/x",
+            "wasbs://c@a.blob.core.windows.net/x",
+            "gs://b",
+            "az://c/x",
+            "C:/mlruns",
+        ] {
             assert_eq!(own_location(good, &settings).expect(good), good);
         }
         let open = TrackingSettings { allowed_artifact_schemes: vec!["HTTP".into()], ..settings };
         assert!(own_location("http://h/x", &open).is_ok());
+        let plugin = TrackingSettings { allowed_artifact_schemes: vec!["oss".into()], ..TrackingSettings::default() };
+        assert!(own_location("oss://b/x", &plugin).is_ok() && own_location("oss://b/x", &open).is_err());
         let own = TrackingSettings { default_artifact_root: "https://h/api".into(), ..TrackingSettings::default() };
         assert!(own_location("http://h/x", &own).is_ok());
     }

@@ -43,16 +43,20 @@ impl ObjectReader {
         if let Some(footer) = self.footers.get(&self.path) {
             return Ok(footer);
         }
+        let footer = Arc::new(self.read_footer().await?);
+        self.footers.insert(&self.path, &footer);
+        Ok(footer)
+    }
+
+    /// The footer as it is in the store now.
+    pub(super) async fn read_footer(&mut self) -> Result<ParquetMetaData> {
         let size = self.size;
         let tail = usize::try_from(TAIL_BYTES.min(size)).expect("64 KiB fit");
-        let footer = ParquetMetaDataReader::new()
+        ParquetMetaDataReader::new()
             .with_page_index_policy(PageIndexPolicy::Optional)
             .with_prefetch_hint(Some(tail))
             .load_and_finish(&mut *self, size)
-            .await?;
-        let footer = Arc::new(footer);
-        self.footers.insert(&self.path, &footer);
-        Ok(footer)
+            .await
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use runlake_artifacts::{Access, ArtifactPath, Artifacts, Entry};
-use runlake_tracking::ArtifactPlace;
+use runlake_tracking::{ArtifactPlace, uri};
 
 use super::download::send;
 use crate::app::App;
@@ -40,14 +40,17 @@ pub(super) async fn download(call: Call) -> Result<Response> {
 }
 
 pub(super) async fn upload(mut call: Call) -> Result<Response> {
-    let path = writable_path_of(&call)?;
+    refuse_if_read_only(&call)?;
+    let path = file_of(&call.param("path")?)?;
     let artifacts = call.app.artifacts().clone();
     artifacts.put(&path, call.chunks(), None).await?;
     Ok(json(&Empty {}))
 }
 
+/// Of a file or folder. A slash at the end is how stock clients name the folder of all artifacts (`mlflow gc`).
 pub(super) async fn delete(call: Call) -> Result<Response> {
-    call.app.artifacts().delete(&writable_path_of(&call)?).await?;
+    refuse_if_read_only(&call)?;
+    call.app.artifacts().delete(&path_of(&call)?).await?;
     Ok(json(&Empty {}))
 }
 
@@ -104,7 +107,7 @@ pub(super) async fn upload_to_run(mut call: Call) -> Result<Response> {
         _ => Err(ApiError::invalid(format!("Request must specify {name}."))),
     };
     let (run_id, path) = (required("run_uuid")?, required("path")?);
-    let path = ArtifactPath::parse(&path)?;
+    let path = file_of(&path)?;
     let too_large = |error: ApiError| match error.status() {
         http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::invalid("Artifact size is too large. Max size is 10MB."),
         _ => error,
@@ -140,7 +143,11 @@ pub(super) async fn presigned_upload(mut call: Call) -> Result<Response> {
 }
 
 async fn presigned_url(place: &Place, request: &PresignedUrl, access: Access, refusal: &str) -> Result<Response> {
-    let path = place.folder.join(&ArtifactPath::parse(&request.path)?);
+    let path = match access {
+        Access::Read => ArtifactPath::parse(&request.path)?,
+        Access::Write => file_of(&request.path)?,
+    };
+    let path = place.folder.join(&path);
     let expires_in = seconds(request.expiration.unwrap_or(PRESIGNED_SECONDS))?;
     match place.artifacts.presigned_url(&path, access, expires_in).await? {
         Some(url) => {
@@ -194,9 +201,15 @@ impl Place {
         {
             return Ok(Self { folder: folder_of(Some(path))?, artifacts: artifacts.clone(), uri });
         }
+        let is_place = uri.contains("://") || matches!(uri::scheme(&uri).as_str(), "" | "file");
+        let advice = if is_place && Artifacts::can_be_at(&uri) {
+            ", or start the server with that place as --default-artifact-root"
+        } else {
+            ""
+        };
         Err(ApiError::not_implemented(format!(
             "These artifacts are at {uri}, which this server does not serve. Read them with a client that can reach \
-             that place, or start the server with that place as --default-artifact-root."
+             that place{advice}."
         )))
     }
 
@@ -230,9 +243,17 @@ fn path_of(call: &Call) -> Result<ArtifactPath> {
     Ok(ArtifactPath::parse(&call.param("path")?)?)
 }
 
-fn writable_path_of(call: &Call) -> Result<ArtifactPath> {
-    refuse_if_read_only(call)?;
-    path_of(call)
+/// The path of a file to be written. One that ends with a slash has lost its name on the way: clients cut a URL at an
+/// unescaped `#`, and writing the folder's own name would make it a file for good.
+pub(super) fn file_of(path: &str) -> Result<ArtifactPath> {
+    let parsed = ArtifactPath::parse(path)?;
+    match path.rsplit('/').next() {
+        None | Some("" | ".") => Err(ApiError::invalid(format!(
+            "Invalid path: {path:?} names a folder, not a file to write. Was the file's name lost from the URL? A '#' \
+             cannot be part of one."
+        ))),
+        Some(_) => Ok(parsed),
+    }
 }
 
 pub(super) fn refuse_if_read_only(call: &Call) -> Result<()> {

@@ -16,16 +16,18 @@ pub(super) async fn status(call: Call) -> Result<Response> {
     Ok(json(&StatusAnswer::from(call.app.engine().status())))
 }
 
-pub(super) async fn flush(call: Call) -> Result<Response> {
+pub(super) async fn flush(mut call: Call) -> Result<Response> {
+    call.own_fields(&[]).await?;
     Ok(json(&FlushAnswer::from(call.app.engine().flush().await?)))
 }
 
-pub(super) async fn compact(call: Call) -> Result<Response> {
+pub(super) async fn compact(mut call: Call) -> Result<Response> {
+    call.own_fields(&[]).await?;
     Ok(json(&CompactAnswer::from(call.app.engine().compact().await?)))
 }
 
 pub(super) async fn vacuum(mut call: Call) -> Result<Response> {
-    let retain = call.fields().await?.retain()?;
+    let retain = call.own_fields(&["retain_seconds"]).await?.retain()?;
     let engine = call.app.engine();
     let vacuumed = engine.vacuum(retain).await?;
     let before = engine.clock().now().earlier_by(retain.max(UPLOAD_GRACE));

@@ -12,7 +12,7 @@ use http::{HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use runlake_artifacts::{ArtifactPath, PartRef};
 
-use super::artifacts::{folder_of, refuse_if_read_only};
+use super::artifacts::{file_of, folder_of, refuse_if_read_only};
 use crate::call::Call;
 use crate::error::{ApiError, Result};
 use crate::wire::{Empty, MultipartAnswer, PartAnswer, json};
@@ -50,7 +50,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response> {
 /// Takes one part.
 pub(super) async fn part(mut call: Call) -> Result<Response> {
     refuse_unless_offered(&call)?;
-    let path = ArtifactPath::parse(&call.param("path")?)?;
+    let path = file_of(&call.param("path")?)?;
     let query = call.query();
     let (id, number) = (query.required_text("upload_id")?, query.required_int("part_number")?);
     let number = part_number(number)?;
@@ -87,7 +87,7 @@ pub(super) async fn abort(mut call: Call) -> Result<Response> {
 fn target(call: &Call, local_file: &str) -> Result<ArtifactPath> {
     refuse_unless_offered(call)?;
     let name = local_file.rsplit(['/', '\\']).next().unwrap_or_default();
-    Ok(folder_of(Some(&call.param("path")?))?.join(&ArtifactPath::parse(name)?))
+    Ok(folder_of(Some(&call.param("path")?))?.join(&file_of(name)?))
 }
 
 fn refuse_unless_offered(call: &Call) -> Result<()> {

@@ -310,6 +310,22 @@ async fn places_of_the_server_are_not_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn upkeep_wants_to_understand_what_it_is_asked() {
+    let server = Server::start(Settings::default()).await;
+    for route in ["flush", "compact", "vacuum"] {
+        let uri = format!("/api/runlake/{route}");
+        for body in ["{", "[]", "{\"foo\": 1}", "{\"retain_seconds\": \"soon\", \"x\": 1}"] {
+            let request = Request::builder().method("POST").uri(&uri).header(header::CONTENT_TYPE, "application/json");
+            let answer = server.send(request.body(Body::from(body)).unwrap()).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{route} {body}: {}", answer.text());
+        }
+        assert_eq!(server.call("POST", &uri, &json!({})).await.status, StatusCode::OK, "{route}");
+        let bare = Request::builder().method("POST").uri(&uri).body(Body::empty()).unwrap();
+        assert_eq!(server.send(bare).await.status, StatusCode::OK, "{route}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn vacuum_clears_away_what_uploads_left_behind() {
     let now = SystemClock.now().micros();
     let day = 24 * 3600 * 1_000_000;

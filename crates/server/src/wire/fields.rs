@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use crate::error::{ApiError, Result};
+use crate::error::{ApiError, Code, Result};
 
 /// Characters of a wrong value that an error message repeats at most.
 const SHOWN_CHARS: usize = 300;
@@ -23,6 +23,8 @@ pub(crate) struct Fields {
     path: String,
     /// Whether the fields come from a query string: every value is then a list of texts.
     from_query: bool,
+    /// Whether there was a body, and it was no JSON.
+    broken: bool,
 }
 
 impl Fields {
@@ -32,11 +34,33 @@ impl Fields {
             Some(Value::String(inner)) => parse_json(inner.as_bytes()),
             other => other,
         };
+        let broken = value.is_none() && !body.trim_ascii().is_empty();
         let values = match value {
             Some(Value::Object(values)) => values,
             _ => Map::new(),
         };
-        Self { values, path: String::new(), from_query: false }
+        Self { values, broken, ..Self::default() }
+    }
+
+    /// Reads the JSON body of a route that takes no other fields than `known`; an empty body has none.
+    pub(crate) fn strict(body: &[u8], known: &[&str]) -> Result<Self> {
+        if body.trim_ascii().is_empty() {
+            return Ok(Self::default());
+        }
+        let value = serde_json::from_slice(body).map_err(|error| {
+            ApiError::new(Code::BadRequest, format!("The request body is not valid JSON: {error}."))
+        })?;
+        let Value::Object(values) = value else {
+            return Err(ApiError::new(
+                Code::BadRequest,
+                format!("The request body is not a JSON object but a {}.", type_name(&value)),
+            ));
+        };
+        if let Some(unknown) = values.keys().find(|name| !known.contains(&name.as_str())) {
+            let known = if known.is_empty() { "no fields".to_owned() } else { format!("only {}", known.join(", ")) };
+            return Err(ApiError::invalid(format!("Unknown field '{unknown}': this route takes {known}.")));
+        }
+        Ok(Self { values, ..Self::default() })
     }
 
     /// Reads a query string, without its `?`.
@@ -49,7 +73,7 @@ impl Fields {
                 list.push(Value::String(decode_query(value)));
             }
         }
-        Self { values, path: String::new(), from_query: true }
+        Self { values, from_query: true, ..Self::default() }
     }
 
     /// Whether the field is there and not null.
@@ -160,9 +184,10 @@ impl Fields {
 
     /// The error for a required field that is not there.
     pub(crate) fn missing(&self, name: &str) -> ApiError {
+        let hint = if self.broken { " The request body is not valid JSON." } else { "" };
         ApiError::invalid(format!(
             "Missing value for required parameter '{}{name}'. See the API docs for more information about request \
-             parameters.",
+             parameters.{hint}",
             self.path
         ))
     }
@@ -178,7 +203,7 @@ impl Fields {
     }
 
     fn inside(&self, step: &str, values: &Map<String, Value>) -> Self {
-        Self { values: values.clone(), path: format!("{}{step}.", self.path), from_query: false }
+        Self { values: values.clone(), path: format!("{}{step}.", self.path), ..Self::default() }
     }
 
     fn list(&self, name: &str) -> Result<Option<&Vec<Value>>> {

@@ -11,7 +11,7 @@ impl Fields {
     /// `runs/create`.
     pub(crate) fn create_run(&self) -> Result<CreateRun> {
         Ok(CreateRun {
-            experiment_id: self.text("experiment_id")?.unwrap_or_default(),
+            experiment_id: self.required_text("experiment_id")?,
             start_time: self.int("start_time")?,
             run_name: optional_text(self, "run_name")?,
             user_id: self.text("user_id")?.unwrap_or_default(),

@@ -320,3 +320,15 @@ async fn an_s3_server_holds_a_lake() {
     assert_eq!(store.delete_tree(&Path::from("wal")).await.unwrap(), 1);
     assert_eq!(store.get_opt(&path).await.unwrap(), None);
 }
+
+#[test]
+fn kinds_of_places_are_told() {
+    for place in
+        ["folder", "/folder", "file:///folder", "s3://bucket/x", "gs://bucket", "abfss://c@a.host/x", "memory://"]
+    {
+        assert!(Store::can_open(place), "{place}");
+    }
+    for place in ["", "http://host/x", "sftp://host/x", "dbfs://x/y", "hdfs://host/x"] {
+        assert!(!Store::can_open(place), "{place}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The thread `wal-keeper` of a writer on an object store: signs of life, a look for a newer claim, deletions.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -56,9 +57,17 @@ impl Keeper {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Fails once a newer claim was seen.
+    /// Fails once a newer claim was seen, or the thread is gone and nobody looks for one.
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.shared.state().fenced.clone().map_or(Ok(()), Err)
+        if let Some(fenced) = self.shared.state().fenced.clone() {
+            return Err(fenced);
+        }
+        match &self.thread {
+            Some(thread) if thread.is_finished() => {
+                Err(Error::io("go on without the thread wal-keeper", io::Error::other("it broke down")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Says that an object was written just now.

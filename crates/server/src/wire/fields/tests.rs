@@ -6,12 +6,41 @@ fn json(text: &str) -> Fields {
 
 #[test]
 fn what_is_no_object_has_no_fields() {
-    for body in ["", "{broken", "[1]", "5", "\"text\"", "null", "\"{broken\""] {
+    for (body, is_json) in [
+        ("", true),
+        ("{broken", false),
+        ("[1]", true),
+        ("5", true),
+        ("\"text\"", false),
+        ("null", true),
+        ("\"{broken\"", false),
+    ] {
         let error = json(body).required_text("name").unwrap_err();
-        let expected = "Missing value for required parameter 'name'. See the API docs for more information about \
-                        request parameters.";
+        let hint = if is_json { "" } else { " The request body is not valid JSON." };
+        let expected = format!(
+            "Missing value for required parameter 'name'. See the API docs for more information about request \
+             parameters.{hint}"
+        );
         assert_eq!(error.message(), expected, "{body}");
     }
+}
+
+#[test]
+fn routes_of_our_own_take_what_they_know() {
+    let strict = |body: &str| Fields::strict(body.as_bytes(), &["a", "b"]);
+    for body in ["", " ", "{}", "{\"a\": 1}"] {
+        assert!(strict(body).is_ok(), "{body}");
+    }
+    for (body, part) in [
+        ("{", "not valid JSON"),
+        ("[1]", "not a JSON object but a list"),
+        ("{\"foo\": 1}", "Unknown field 'foo': this route takes only a, b."),
+    ] {
+        let error = strict(body).unwrap_err();
+        assert!(error.message().contains(part) && error.status() == 400, "{body}: {error}");
+    }
+    let error = Fields::strict(b"{\"foo\": 1}", &[]).unwrap_err();
+    assert!(error.message().ends_with("this route takes no fields."), "{error}");
 }
 
 #[test]
