@@ -46,13 +46,14 @@ impl Hasher {
     pub(crate) async fn hash(&self, secret: String) -> Result<String> {
         let turn = self.turn().await?;
         let hasher = self.clone();
-        blocking(turn, move || hasher.hash_now(&secret)).await?
+        blocking(turn, move || hasher.hash_now(&secret)).await?.0
     }
 
     /// Whether `secret` is the one that `stored` is the hash of. Without a hash the work is the same, and the answer no.
-    pub(crate) async fn verify(&self, turn: Turn, secret: String, stored: Option<String>) -> Result<bool> {
+    /// The turn comes back, to be held until the answer is entered: the next one in turn should know it.
+    pub(crate) async fn verify(&self, turn: Turn, secret: String, stored: Option<String>) -> Result<(bool, Turn)> {
         let hasher = self.clone();
-        blocking(turn, move || {
+        let (answer, turn) = blocking(turn, move || {
             // Made at the first log-in, whoever that is.
             let stand_in = hasher.stand_in()?;
             let is_known = stored.is_some();
@@ -61,7 +62,8 @@ impl Hasher {
                 .map_err(|error| Error::Internal(format!("a stored hash cannot be read: {error}")))?;
             Ok(Argon2::default().verify_password(secret.as_bytes(), &hash).is_ok() && is_known)
         })
-        .await?
+        .await?;
+        answer.map(|is_right: bool| (is_right, turn))
     }
 
     fn stand_in(&self) -> Result<String> {
@@ -80,12 +82,9 @@ impl Hasher {
     }
 }
 
-async fn blocking<T: Send + 'static>(turn: Turn, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let work = move || {
-        // A caller who goes away does not make room before the work is done.
-        let _turn = turn;
-        work()
-    };
+async fn blocking<T: Send + 'static>(turn: Turn, work: impl FnOnce() -> T + Send + 'static) -> Result<(T, Turn)> {
+    // A caller who goes away does not make room before the work is done.
+    let work = move || (work(), turn);
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::Internal(format!("a hash was not computed: {error}")))

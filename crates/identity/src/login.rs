@@ -82,7 +82,7 @@ impl Identity {
         }
         self.inner.throttle.admit(&claim.name, peer, self.now())?;
         let stored = claim.right.as_ref().ok().map(|(hash, _)| hash.clone());
-        let is_right = self.inner.hasher.verify(turn, claim.secret.clone(), stored).await?;
+        let (is_right, _turn) = self.inner.hasher.verify(turn, claim.secret.clone(), stored).await?;
         match &claim.right {
             Ok((_, principal)) if is_right => {
                 self.remember(&claim);
