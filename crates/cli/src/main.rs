@@ -6,6 +6,7 @@ mod doctor;
 mod lake;
 mod lineage;
 mod logging;
+mod registry;
 mod secret_input;
 mod server;
 mod terminal;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{LakeArgs, ServerArgs};
 use crate::lineage::LineageArgs;
+use crate::registry::RegistryCommand;
 use crate::terminal::complain;
 use crate::tokens::TokenCommand;
 use crate::upkeep::{Target, VacuumArgs};
@@ -61,6 +63,9 @@ enum Command {
     Compact(Target),
     /// Deletes table files that no recent version of the tables names.
     Vacuum(VacuumArgs),
+    /// Approves changes of registered models, and tells what was done to one.
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// Manages who may use a lake: users, roles, passwords.
     ///
     /// Through the server that owns the lake (--server, as an administrator), or on a lake that no server has open
@@ -127,6 +132,7 @@ async fn run(command: Command) -> Result {
         Command::Flush(target) => upkeep::flush(target).await,
         Command::Compact(target) => upkeep::compact(target).await,
         Command::Vacuum(args) => upkeep::vacuum(args).await,
+        Command::Registry(command) => registry::run(command).await,
         Command::User(command) => users::run(command).await,
         Command::Token(command) => tokens::run(command).await,
         Command::Lineage(args) => lineage::run(args).await,

@@ -17,7 +17,7 @@ const FILES_AT_ONCE: usize = 16;
 const NAMED: usize = 5;
 
 /// Tables whose rows belong to rows of another one, or never come without them: `(rows here, want rows there)`.
-const BELONGS: [(TableId, TableId); 16] = [
+const BELONGS: [(TableId, TableId); 19] = [
     (TableId::ExperimentTags, TableId::Experiments),
     (TableId::Runs, TableId::Experiments),
     // The name of a run is a tag of it.
@@ -35,6 +35,9 @@ const BELONGS: [(TableId, TableId); 16] = [
     (TableId::ModelVersions, TableId::RegisteredModels),
     (TableId::ModelVersionTags, TableId::ModelVersions),
     (TableId::RegisteredModels, TableId::RegistryEvents),
+    (TableId::ApprovalPolicies, TableId::RegisteredModels),
+    (TableId::ApprovalRequests, TableId::RegisteredModels),
+    (TableId::ApprovalVotes, TableId::ApprovalRequests),
 ];
 
 /// How far an examination has come.

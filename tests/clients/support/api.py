@@ -1,5 +1,6 @@
 """Raw requests to the REST API: what goes over the wire and comes back, with no client's help or pardon."""
 
+import base64
 import http.client
 import json
 import threading
@@ -58,12 +59,17 @@ class Api:
     unless `resend` is off (for those who must know whether a request can have arrived).
     """
 
-    def __init__(self, uri: str, timeout: float = 60.0, resend: bool = True):
+    def __init__(
+        self, uri: str, timeout: float = 60.0, resend: bool = True, auth: tuple[str, str] | None = None
+    ):
         parts = urllib.parse.urlsplit(uri)
         self.uri = uri
         self.host, self.port = parts.hostname, parts.port
         self.timeout = timeout
         self.resend = resend
+        self.always: dict[str, str] = {}
+        if auth:
+            self.always["Authorization"] = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
         self._local = threading.local()
 
     def request(
@@ -83,7 +89,7 @@ class Api:
                 self._local.connection = connection
             try:
                 connection.putrequest(method, target, skip_accept_encoding=True)
-                for name, value in (headers or {}).items():
+                for name, value in {**self.always, **(headers or {})}.items():
                     connection.putheader(name, value)
                 if data is not None:
                     connection.putheader("Content-Length", str(len(data)))
