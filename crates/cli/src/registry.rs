@@ -175,7 +175,8 @@ struct RequestsAnswer {
 
 #[derive(Debug, Deserialize)]
 struct Request {
-    request_id: String,
+    #[serde(rename = "request_id")]
+    id: String,
     name: String,
     version: String,
     stage: Option<String>,
@@ -307,7 +308,7 @@ fn say_request(request: &Request) {
     };
     say(&format_args!(
         "{}  {}  {} {} {change}, asked for by {}{}",
-        request.request_id,
+        request.id,
         request.status,
         request.name,
         request.version,

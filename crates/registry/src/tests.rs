@@ -185,6 +185,8 @@ async fn archiving_takes_the_others_of_a_stage_only() {
 
 #[tokio::test]
 async fn a_renamed_model_keeps_everything() {
+    use RegistryAction::{AliasSet, ModelCreated, ModelRenamed, VersionCreated, VersionTagSet};
+
     let lake = Lake::open().await;
     let tags = vec![pair("t", "1"), pair("t", "2")];
     lake.edit().create_model(CreateModel { name: "old".into(), tags, ..CreateModel::default() }).await.expect("made");
@@ -206,7 +208,6 @@ async fn a_renamed_model_keeps_everything() {
     assert_eq!(lake.version("new").await, 2);
     lake.model("old").await;
     let actions = |events: Vec<RegistryEvent>| events.into_iter().map(|event| event.action).collect::<Vec<_>>();
-    use RegistryAction::{AliasSet, ModelCreated, ModelRenamed, VersionCreated, VersionTagSet};
     assert_eq!(
         actions(lake.history("new").await.expect("read")),
         [ModelCreated, VersionCreated, VersionTagSet, AliasSet, ModelRenamed, VersionCreated]

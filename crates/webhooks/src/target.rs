@@ -1,7 +1,7 @@
 //! Where messages may go. A server that posts wherever a caller says would reach into the network it stands in, so
 //! targets are public https addresses unless the operator says otherwise.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use url::{Host, Url};
 
@@ -81,14 +81,10 @@ fn is_public(address: IpAddr) -> bool {
             let first = v6.segments()[0];
             // What is embedded counts: mapped, NAT64 and 6to4 addresses lead to IPv4 ones.
             let embedded = v6.to_ipv4_mapped().or_else(|| {
-                let [.., e, f] = v6.segments();
-                let v4 = |e: u16, f: u16| {
-                    let ([a, b], [c, d]) = (e.to_be_bytes(), f.to_be_bytes());
-                    std::net::Ipv4Addr::new(a, b, c, d)
-                };
+                let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
                 match v6.segments() {
-                    [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0, 0, ..] => Some(v4(e, f)),
-                    [0x2002, a, b, ..] => Some(v4(a, b)),
+                    [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => Some(v4(high, low)),
+                    [0x2002, high, low, ..] => Some(v4(high, low)),
                     _ => None,
                 }
             });

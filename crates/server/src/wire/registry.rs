@@ -209,7 +209,8 @@ pub(crate) struct RegistryHistory<'a> {
 
 #[derive(Debug, Serialize)]
 struct Event<'a> {
-    event_id: &'a str,
+    #[serde(rename = "event_id")]
+    id: &'a str,
     time: i64,
     action: &'static str,
     name: &'a str,
@@ -230,7 +231,7 @@ struct Event<'a> {
 impl<'a> From<&'a [RegistryEvent]> for RegistryHistory<'a> {
     fn from(events: &'a [RegistryEvent]) -> Self {
         let event = |event: &'a RegistryEvent| Event {
-            event_id: event.event_id.as_str(),
+            id: event.event_id.as_str(),
             time: event.time.millis(),
             action: event.action.as_str(),
             name: &event.name,
