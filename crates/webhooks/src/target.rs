@@ -83,8 +83,9 @@ fn is_public(address: IpAddr) -> bool {
             let embedded = v6.to_ipv4_mapped().or_else(|| {
                 let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
                 match v6.segments() {
-                    [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => Some(v4(high, low)),
-                    [0x2002, high, low, ..] => Some(v4(high, low)),
+                    [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+                        Some(v4(high, low))
+                    }
                     _ => None,
                 }
             });
