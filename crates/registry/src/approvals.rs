@@ -114,6 +114,18 @@ impl Policy {
         }
     }
 
+    /// As the audit tells it: JSON.
+    fn told(&self) -> String {
+        let stages: Vec<&str> = self.stages.iter().map(|stage| stage.as_str()).collect();
+        serde_json::json!({
+            "required_approvals": self.required_approvals,
+            "approvers": self.approvers,
+            "stages": stages,
+            "aliases": self.aliases,
+        })
+        .to_string()
+    }
+
     fn covers(&self, change: &Change) -> bool {
         match change {
             Change::Transition { stage, .. } => self.stages.is_empty() || self.stages.contains(stage),
@@ -184,7 +196,9 @@ impl Acting<'_> {
         let user = self.user()?;
         policy.check()?;
         let _lock = self.registry.lock([name]).await;
-        model_row(&self.registry.view(), name).await?;
+        let view = self.registry.view();
+        model_row(&view, name).await?;
+        let old = policy_row(&view, name).await?.map(|row| Policy::of(row).told());
         let set = |names: Vec<String>| names.into_iter().map(|name| (name, String::new())).collect::<Vec<_>>();
         let row = ApprovalPolicy {
             name: name.to_owned(),
@@ -197,7 +211,7 @@ impl Acting<'_> {
         };
         let mut batch = WriteBatch::default();
         batch.put(&row);
-        let told = Told { new: Some(format!("{} approvals", policy.required_approvals)), ..Told::default() };
+        let told = Told { old, new: Some(policy.told()), ..Told::default() };
         self.tell(&mut batch, name, RegistryAction::PolicySet, told);
         self.write(batch).await
     }
@@ -211,7 +225,8 @@ impl Acting<'_> {
         let Some(row) = policy_row(&view, name).await? else { return Ok(()) };
         let mut batch = WriteBatch::default();
         batch.delete(TableId::ApprovalPolicies, row.key());
-        self.tell(&mut batch, name, RegistryAction::PolicyCleared, Told::default());
+        let told = Told { old: Some(Policy::of(row).told()), ..Told::default() };
+        self.tell(&mut batch, name, RegistryAction::PolicyCleared, told);
         self.write(batch).await
     }
 
@@ -238,7 +253,8 @@ impl Acting<'_> {
         let _lock = self.registry.lock([name]).await;
         let view = self.registry.view();
         version_row(&view, name, number).await?;
-        if !policy_row(&view, name).await?.is_some_and(|row| Policy::of(row).covers(change)) {
+        let policy = policy_row(&view, name).await?.map(Policy::of);
+        if !is_protected(&view, policy.as_ref(), name, number, change).await? {
             return Err(Error::InvalidState(format!(
                 "Nothing of the policy of '{name}' asks for approval of this ({change}): make the change directly."
             )));
@@ -364,7 +380,13 @@ impl Acting<'_> {
                 self.plan_alias(view, batch, &request.name, alias, request.version, Some(&comment)).await?;
             }
             Change::DeleteAlias { alias } => {
-                self.plan_alias_removal(view, batch, &request.name, alias, Some(&comment)).await?;
+                let meant = self.plan_alias_removal(view, batch, &request.name, alias, Some(&comment)).await?;
+                if meant != Some(request.version) {
+                    return Err(Error::InvalidState(format!(
+                        "The alias {alias} does not mean version {} any more: reject this request or withdraw it.",
+                        request.version
+                    )));
+                }
             }
         }
         Ok(())
@@ -402,9 +424,10 @@ impl Acting<'_> {
 
 /// Refuses a change that the model's policy wants to be approved.
 pub(crate) async fn check(view: &View, name: &str, change: &Change, version: i64) -> Result<()> {
-    let Some(policy) = policy_row(view, name).await?.map(Policy::of).filter(|policy| policy.covers(change)) else {
+    let Some(policy) = policy_row(view, name).await?.map(Policy::of) else { return Ok(()) };
+    if !is_protected(view, Some(&policy), name, version, change).await? {
         return Ok(());
-    };
+    }
     let (option, approvals) = match change {
         Change::Transition { stage, .. } => (format!("--stage {stage}"), policy.required_approvals),
         Change::SetAlias { alias } => (format!("--alias {alias}"), policy.required_approvals),
@@ -415,6 +438,33 @@ pub(crate) async fn check(view: &View, name: &str, change: &Change, version: i64
         "This change of '{name}' ({change}) needs {approvals} {plural}. Ask for it with `runlake registry request {name} \
          {version} {option}`, or POST /api/runlake/registry/requests."
     )))
+}
+
+/// Whether a policy wants a change to be approved: of a transition also for the stage that the version leaves, and for
+/// what becomes of the versions that are archived on the way.
+async fn is_protected(view: &View, policy: Option<&Policy>, name: &str, version: i64, change: &Change) -> Result<bool> {
+    let Some(policy) = policy else { return Ok(false) };
+    let Change::Transition { stage, archive_existing } = change else { return Ok(policy.covers(change)) };
+    let mut stages = vec![*stage];
+    for other in view.scan::<ModelVersion>(&key_of(name)).await? {
+        if other.version == version && other.current_stage != Stage::None {
+            stages.push(other.current_stage);
+        } else if *archive_existing && other.current_stage == *stage {
+            stages.push(Stage::Archived);
+        }
+    }
+    Ok(stages.into_iter().any(|stage| policy.covers(&Change::Transition { stage, archive_existing: false })))
+}
+
+/// Refuses to rename or delete a model that has a policy: another one could take its name, without any.
+pub(crate) async fn check_unprotected(view: &View, name: &str, what: &str) -> Result<()> {
+    match policy_row(view, name).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::Denied(format!(
+            "'{name}' has a policy and is not {what} while it has. An administrator can clear it: `runlake registry \
+             policy clear {name}`."
+        ))),
+    }
 }
 
 /// Refuses to delete a version whose stage or alias could not be taken from it without approval.
@@ -437,12 +487,8 @@ pub(crate) async fn check_deletion(view: &View, version: &ModelVersion) -> Resul
     )))
 }
 
-/// Takes policy and requests along to the new name of a model.
+/// Takes requests along to the new name of a model, which has no policy then.
 pub(crate) async fn rename(view: &View, batch: &mut WriteBatch, name: &str, new_name: &str) -> Result<()> {
-    if let Some(row) = policy_row(view, name).await? {
-        batch.delete(TableId::ApprovalPolicies, row.key());
-        batch.put(&ApprovalPolicy { name: new_name.to_owned(), ..row });
-    }
     for row in view.scan::<ApprovalRequest>(&key_of(name)).await? {
         batch.delete(TableId::ApprovalRequests, row.key());
         batch.put(&ApprovalRequest { name: new_name.to_owned(), ..row });
@@ -454,11 +500,8 @@ pub(crate) async fn rename(view: &View, batch: &mut WriteBatch, name: &str, new_
     Ok(())
 }
 
-/// Deletes policy and requests with their model. The audit keeps what was asked for and approved.
+/// Deletes requests with their model, which has no policy then. The audit keeps what was asked for and approved.
 pub(crate) async fn forget(view: &View, batch: &mut WriteBatch, name: &str) -> Result<()> {
-    if let Some(row) = policy_row(view, name).await? {
-        batch.delete(TableId::ApprovalPolicies, row.key());
-    }
     for row in view.scan::<ApprovalRequest>(&key_of(name)).await? {
         batch.delete(TableId::ApprovalRequests, row.key());
     }

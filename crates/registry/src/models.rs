@@ -85,6 +85,7 @@ impl Acting<'_> {
         if name == new_name {
             return model_info(&view, model).await;
         }
+        approvals::check_unprotected(&view, name, "renamed").await?;
         if view.get::<RegisteredModel>(&key_of(new_name)).await?.is_some() {
             return Err(Error::AlreadyExists(format!("Registered Model (name={new_name}) already exists.")));
         }
@@ -123,6 +124,7 @@ impl Acting<'_> {
         let _lock = self.registry.lock([name]).await;
         let view = self.registry.view();
         model_row(&view, name).await?;
+        approvals::check_unprotected(&view, name, "deleted").await?;
         let key = key_of(name);
         let mut batch = WriteBatch::default();
         batch.delete(TableId::RegisteredModels, key.clone());

@@ -17,6 +17,8 @@ use crate::{Acting, CreateVersion, Error, Registry, Result, VersionInfo, names};
 
 /// Tag of a logged model: the versions that were made of it, as JSON. MLflow's web app reads it.
 const VERSIONS_TAG: &str = "mlflow.modelVersions";
+/// Entries of that tag.
+const VERSIONS_TOLD: usize = 100;
 
 impl Registry {
     /// A version by the name of its model and its number, as the caller wrote it.
@@ -105,6 +107,8 @@ impl Acting<'_> {
         // Clients write there as well: whatever they wrote stays, and what is no list is not worth failing for.
         let mut versions: Vec<Value> = tag.and_then(|tag| serde_json::from_str(&tag.value).ok()).unwrap_or_default();
         versions.push(json!({"name": version.name, "version": version.version}));
+        // The newest: a tag is not the place for thousands.
+        versions.drain(..versions.len().saturating_sub(VERSIONS_TOLD));
         let value = Value::from(versions).to_string();
         batch.put(&LoggedModelTag { model_id, key: VERSIONS_TAG.into(), experiment_id, value });
         Ok(())

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts as _, RawPathParams, Request};
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use runlake_artifacts::Artifacts;
 use runlake_engine::Engine;
 use runlake_identity::Identity;
@@ -131,8 +131,8 @@ impl App {
     /// Answers one request: guard, id, caller, handler, error or panic to answer, headers, counters.
     pub(crate) async fn answer<F, Fut>(self, route: RouteMetrics, rule: Rule, handler: F, request: Request) -> Response
     where
-        F: FnOnce(Call) -> Fut,
-        Fut: Future<Output = Result<Response>> + Send,
+        F: FnOnce(Call) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Response>> + Send + 'static,
     {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
@@ -143,12 +143,22 @@ impl App {
             Ok((StatusCode::FORBIDDEN, refusal).into_response())
         } else {
             let params = RawPathParams::from_request_parts(&mut parts, &()).await.ok();
+            let only_reads = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
             let mut call = Call::new(self.clone(), parts, body, params);
             let work = async move {
                 permit::admit(&mut call, rule).await?;
                 handler(call).await
             };
-            let outcome = AssertUnwindSafe(work).catch_unwind().instrument(span.clone()).await;
+            let work = AssertUnwindSafe(work).catch_unwind().instrument(span.clone());
+            let outcome = if only_reads {
+                work.await
+            } else {
+                // A change that was begun goes to its end also when the caller goes away: what is to be done after it is
+                // durable (answers kept in memory, locks held until it is visible) must not be left out.
+                tokio::spawn(work)
+                    .await
+                    .unwrap_or_else(|ended| Err(Box::new(ended.to_string()) as Box<dyn std::any::Any + Send>))
+            };
             outcome.unwrap_or_else(|panic| Err(ApiError::internal(panic_message(panic.as_ref()))))
         };
         let mut response = outcome.unwrap_or_else(|error| {

@@ -47,7 +47,7 @@ pub(crate) async fn admit(call: &mut Call, rule: Rule) -> Result<()> {
 fn denied(caller: &Caller, role: Role, object: Object) -> ApiError {
     let what = match object {
         Object::Everything => "everything",
-        Object::RegisteredModel | Object::ModelVersion => "this registered model, or for everything",
+        Object::RegisteredModel | Object::Renaming | Object::ModelVersion => "this registered model, or for everything",
         _ => "this experiment, or for everything",
     };
     let name = caller.name();
@@ -173,6 +173,10 @@ impl About {
                 self.files(&path).await
             }
             Object::RegisteredModel => Ok(vec![(role, Scope::RegisteredModel(fields.required_text("name")?))]),
+            Object::Renaming => {
+                let names = [fields.required_text("name")?, fields.required_text("new_name")?];
+                Ok(names.map(|name| (role, Scope::RegisteredModel(name))).to_vec())
+            }
             Object::ModelVersion => self.model_version(fields).await,
             Object::Everything | Object::Batch | Object::Model | Object::Files | Object::RunInQuery => {
                 Err(Unclear::Object)

@@ -1,6 +1,6 @@
 //! From the outbox to the targets.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -16,6 +16,8 @@ use crate::{Result, sign};
 
 /// Messages under way at once.
 const AT_ONCE: usize = 32;
+/// Messages under way at once to one target.
+const AT_ONCE_EACH: usize = 4;
 /// A message is given up when it is older than this.
 const GIVEN_UP_AFTER: Duration = Duration::from_hours(24);
 /// Pause after the first failure; it doubles with each further one.
@@ -86,13 +88,14 @@ impl Webhooks {
     /// delivered again at the next start.
     pub async fn run(self, stop: CancellationToken) {
         let mut under_way = FuturesUnordered::new();
-        let mut taken: HashSet<String> = HashSet::new();
+        // By delivery, the webhook.
+        let mut taken: HashMap<String, String> = HashMap::new();
         let mut busy_until = Instant::now() + BUSY_FOR;
         loop {
-            match self.due(&taken, AT_ONCE - under_way.len()).await {
+            match self.due(&taken).await {
                 Ok(due) => {
                     for delivery in due {
-                        taken.insert(delivery.delivery_id.clone());
+                        taken.insert(delivery.delivery_id.clone(), delivery.webhook_id.clone());
                         under_way.push(self.attempt(delivery));
                     }
                 }
@@ -110,14 +113,28 @@ impl Webhooks {
         }
     }
 
-    /// The messages whose time has come, the oldest first.
-    async fn due(&self, taken: &HashSet<String>, at_most: usize) -> Result<Vec<WebhookDelivery>> {
+    /// The messages whose time has come, the oldest first: as many as there is room for, of one webhook no more than a
+    /// few, so that a target that does not answer does not hold up the others.
+    async fn due(&self, taken: &HashMap<String, String>) -> Result<Vec<WebhookDelivery>> {
+        let room = AT_ONCE.saturating_sub(taken.len());
+        if room == 0 {
+            return Ok(Vec::new());
+        }
+        let mut of_webhook: HashMap<String, usize> = HashMap::new();
+        for webhook_id in taken.values() {
+            *of_webhook.entry(webhook_id.clone()).or_default() += 1;
+        }
         let now = self.now();
         let everything = KeyBuilder::default().build();
         let mut due = self.engine().view().scan::<WebhookDelivery>(&everything).await?;
-        due.retain(|delivery| delivery.next_attempt_time <= now && !taken.contains(&delivery.delivery_id));
+        due.retain(|delivery| delivery.next_attempt_time <= now && !taken.contains_key(&delivery.delivery_id));
         due.sort_by_key(|delivery| delivery.creation_time);
-        due.truncate(at_most);
+        due.retain(|delivery| {
+            let count = of_webhook.entry(delivery.webhook_id.clone()).or_default();
+            *count += 1;
+            *count <= AT_ONCE_EACH
+        });
+        due.truncate(room);
         Ok(due)
     }
 

@@ -252,6 +252,8 @@ impl Webhooks {
     }
 
     pub(crate) async fn post(&self, message: Message) -> Result<Answer, PostError> {
+        // What was allowed when it was stored may not be any more.
+        self.inner.settings.check(&message.url).map_err(|error| PostError(error.to_string()))?;
         self.inner.post.post(message).await
     }
 

@@ -154,16 +154,51 @@ async fn bad_policies_and_nobody_are_refused() {
 }
 
 #[tokio::test]
-async fn policy_and_requests_follow_a_renaming() {
+async fn a_protected_model_is_not_swapped_for_another() {
     let lake = governed().await;
     let id = ask(&lake, &TO_PRODUCTION).await;
+    assert!(refusal(lake.edit().rename_model("m", "n").await).contains("policy clear m"));
+    assert!(refusal(lake.edit().delete_model("m").await).contains("policy clear m"));
+    lake.acting(Some("boss")).clear_policy("m").await.expect("cleared");
     lake.edit().rename_model("m", "n").await.expect("renamed");
-    assert_eq!(lake.policy("n").await.expect("read"), Some(policy(2, &[])));
-    for who in ["bob", "cat"] {
-        lake.acting(Some(who)).decide("n", &id, true, None).await.expect("decided");
-    }
+    lake.acting(Some("bob")).decide("n", &id, true, None).await.expect("decided");
     assert_eq!(lake.get_version("n", "2").await.expect("there").version.current_stage, Stage::Production);
     lake.edit().delete_model("n").await.expect("deleted");
     lake.model("n").await;
-    assert_eq!((lake.policy("n").await.expect("read"), lake.requests("n", None).await.expect("read")), (None, vec![]));
+    assert_eq!(lake.requests("n", None).await.expect("read"), vec![]);
+}
+
+#[tokio::test]
+async fn what_leaves_a_protected_stage_needs_approval_too() {
+    let lake = governed().await;
+    let boss = lake.acting(Some("boss"));
+    boss.clear_policy("m").await.expect("cleared");
+    lake.edit().transition("m", "1", "Production", false).await.expect("moved");
+    boss.set_policy("m", &policy(1, &[])).await.expect("set");
+    assert!(refusal(lake.edit().transition("m", "1", "None", false).await).contains("needs 1 approval"));
+    assert!(refusal(lake.edit().delete_version("m", "1").await).contains("cannot be deleted"));
+    let away = Change::Transition { stage: Stage::None, archive_existing: false };
+    let asked = lake.acting(Some("ann")).request_change("m", "1", &away, None).await.expect("asked");
+    decide(&lake, "bob", &asked.request.request_id, true).await.expect("decided");
+    lake.edit().delete_version("m", "1").await.expect("is free");
+    boss.set_policy("m", &Policy { stages: vec![Stage::Archived], ..policy(1, &[]) }).await.expect("set");
+    lake.edit().transition("m", "2", "Staging", false).await.expect("is free");
+    lake.version("m").await;
+    assert!(refusal(lake.edit().transition("m", "3", "Staging", true).await).contains("needs 1 approval"));
+    lake.edit().transition("m", "3", "Staging", false).await.expect("is free");
+}
+
+#[tokio::test]
+async fn an_alias_that_moved_on_is_not_taken_away() {
+    let lake = governed().await;
+    let boss = lake.acting(Some("boss"));
+    boss.clear_policy("m").await.expect("cleared");
+    lake.edit().set_alias("m", "champion", "2").await.expect("set");
+    boss.set_policy("m", &policy(1, &[])).await.expect("set");
+    let removal = ask(&lake, &Change::DeleteAlias { alias: "champion".into() }).await;
+    let moved = Change::SetAlias { alias: "champion".into() };
+    let asked = lake.acting(Some("ann")).request_change("m", "1", &moved, None).await.expect("asked");
+    decide(&lake, "bob", &asked.request.request_id, true).await.expect("decided");
+    assert!(refusal(decide(&lake, "bob", &removal, true).await).contains("does not mean version 2 any more"));
+    assert_eq!(lake.version_by_alias("m", "champion").await.expect("there").version.version, 1);
 }

@@ -7,7 +7,7 @@ use runlake_identity::Role::{self, Admin, Approver, Editor, Viewer};
 
 use Object::{
     Batch, Everything, Experiment, ExperimentName, Experiments, Files, Folder, Metric, Model, ModelVersion,
-    RegisteredModel, Run, RunInQuery, RunInputs, RunOrModel, RunOutputs, Runs,
+    RegisteredModel, Renaming, Run, RunInQuery, RunInputs, RunOrModel, RunOutputs, Runs,
 };
 use Rule::{Needs, Open, SignedIn};
 
@@ -58,6 +58,8 @@ pub(crate) enum Object {
     Folder,
     /// The registered model in the field `name`.
     RegisteredModel,
+    /// The same, and the name in the field `new_name`, which others may have a role for.
+    Renaming,
     /// The registered model in the field `name`; and to be read the run, logged model and files a version is made from.
     ModelVersion,
 }
@@ -130,7 +132,7 @@ const TABLE: &[(&str, &str, Rule)] = &[
     ("POST", "2.0/mlflow/registered-models/create", Needs(Editor, RegisteredModel)),
     ("GET", "2.0/mlflow/registered-models/get", Needs(Viewer, RegisteredModel)),
     ("GET POST", "2.0/mlflow/registered-models/get-latest-versions", Needs(Viewer, RegisteredModel)),
-    ("POST", "2.0/mlflow/registered-models/rename", Needs(Approver, RegisteredModel)),
+    ("POST", "2.0/mlflow/registered-models/rename", Needs(Approver, Renaming)),
     ("GET", "2.0/mlflow/registered-models/search", SignedIn),
     ("PATCH", "2.0/mlflow/registered-models/update", Needs(Editor, RegisteredModel)),
     ("DELETE", "2.0/mlflow/registered-models/delete", Needs(Approver, RegisteredModel)),

@@ -313,15 +313,15 @@ impl Table {
 
 /// A function that answers a [`Call`].
 trait Handler: Copy + Send + Sync + 'static {
-    fn handle(self, call: Call) -> impl Future<Output = Result<Response>> + Send;
+    fn handle(self, call: Call) -> impl Future<Output = Result<Response>> + Send + 'static;
 }
 
 impl<F, Fut> Handler for F
 where
     F: Fn(Call) -> Fut + Copy + Send + Sync + 'static,
-    Fut: Future<Output = Result<Response>> + Send,
+    Fut: Future<Output = Result<Response>> + Send + 'static,
 {
-    fn handle(self, call: Call) -> impl Future<Output = Result<Response>> + Send {
+    fn handle(self, call: Call) -> impl Future<Output = Result<Response>> + Send + 'static {
         self(call)
     }
 }

@@ -104,6 +104,28 @@ async fn a_run_from_start_to_end() {
     assert_eq!(refused.code(), (400, "INVALID_PARAMETER_VALUE".to_owned()));
 }
 
+/// What follows a write (the catalog, the locks) must not be left out because the caller did not wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_goes_to_its_end_though_the_caller_goes_away() {
+    let server = Server::start(Settings::default()).await;
+    let api = "/api/2.0/mlflow";
+    server.call("POST", &format!("{api}/registered-models/create"), &json!({"name": "m"})).await;
+    let version = json!({"name": "m", "source": "s3://b/k"});
+    let uri = format!("{api}/model-versions/create");
+    for patience in (0..40).map(|step| std::time::Duration::from_micros(step * 25)) {
+        let _gone = tokio::time::timeout(patience, server.call("POST", &uri, &version)).await;
+        server.call("POST", &uri, &version).await;
+    }
+    let told = server.get("/api/runlake/registry/history?name=m").await.json();
+    let made: Vec<String> =
+        told["events"].as_array().unwrap().iter().map(|event| event["version"].to_string()).collect();
+    let mut distinct = made.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert!(made.len() > 40, "{made:?}");
+    assert_eq!(made.len(), distinct.len(), "a number was given out twice: {made:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn paths_and_methods_that_are_none() {
     let server = Server::start(Settings::default()).await;

@@ -54,6 +54,16 @@ impl Fields {
     pub(crate) fn scope(&self) -> Result<Scope> {
         let kind = optional_text(self, "scope")?;
         let id = self.text("id")?.unwrap_or_default();
+        // Meant for one thing and spelled otherwise, it must not become a role for everything.
+        if kind.is_none()
+            && let Some(meant) =
+                ["experiment", "experiment_id", "registered_model", "id"].iter().find(|key| self.has(key))
+        {
+            return Err(ApiError::invalid(format!(
+                "Say what the role is for with 'scope' (all, experiment or registered_model) and 'id'; '{meant}' alone \
+                 does not."
+            )));
+        }
         Ok(Scope::parse(kind.as_deref().unwrap_or("all"), &id)?)
     }
 

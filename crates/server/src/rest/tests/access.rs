@@ -90,7 +90,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET 2.0/mlflow/registered-models/get", "viewer model", "?name=m"),
     ("GET 2.0/mlflow/registered-models/get-latest-versions", "viewer model", "?name=m"),
     ("POST 2.0/mlflow/registered-models/get-latest-versions", "viewer model", r#"{"name": "m"}"#),
-    ("POST 2.0/mlflow/registered-models/rename", "approver model", r#"{"name": "m", "new_name": "m"}"#),
+    ("POST 2.0/mlflow/registered-models/rename", "approver all", r#"{"name": "m", "new_name": "n"}"#),
     ("PATCH 2.0/mlflow/registered-models/update", "editor model", r#"{"name": "m", "description": "d"}"#),
     ("DELETE 2.0/mlflow/registered-models/delete", "approver model", r#"{"name": "m"}"#),
     ("POST 2.0/mlflow/registered-models/set-tag", "editor model", r#"{"name": "m", "key": "k", "value": "v"}"#),
