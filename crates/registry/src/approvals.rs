@@ -428,15 +428,17 @@ pub(crate) async fn check(view: &View, name: &str, change: &Change, version: i64
     if !is_protected(view, Some(&policy), name, version, change).await? {
         return Ok(());
     }
-    let (option, approvals) = match change {
-        Change::Transition { stage, .. } => (format!("--stage {stage}"), policy.required_approvals),
-        Change::SetAlias { alias } => (format!("--alias {alias}"), policy.required_approvals),
-        Change::DeleteAlias { alias } => (format!("--delete-alias {alias}"), policy.required_approvals),
+    let approvals = policy.required_approvals;
+    let option = match change {
+        Change::Transition { .. } => "--stage",
+        Change::SetAlias { .. } => "--alias",
+        Change::DeleteAlias { .. } => "--delete-alias",
     };
     let plural = if approvals == 1 { "approval" } else { "approvals" };
     Err(Error::Denied(format!(
         "This change of '{name}' ({change}) needs {approvals} {plural}. Ask for it with `runlake registry request {name} \
-         {version} {option}`, or POST /api/runlake/registry/requests."
+         {version} {option} {}`, or POST /api/runlake/registry/requests.",
+        change.target()
     )))
 }
 

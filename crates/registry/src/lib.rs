@@ -24,6 +24,7 @@ pub use approvals::{Change, Policy, RequestInfo};
 pub use error::{Error, Result};
 pub use lineage::{Detail, Direction, Edge, EdgeKind, LINEAGE_NODES, Lineage, Node, NodeId};
 pub use model::*;
+pub use names::stage;
 
 use std::sync::Arc;
 

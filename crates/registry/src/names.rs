@@ -108,7 +108,7 @@ pub(crate) fn is_latest(alias: &str) -> bool {
 }
 
 /// A stage, in any case.
-pub(crate) fn stage(text: &str) -> Result<Stage> {
+pub fn stage(text: &str) -> Result<Stage> {
     STAGES.into_iter().find(|stage| stage.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
         Error::invalid(format!(
             "Invalid Model Version stage: {text}. Value must be one of None, Staging, Production, Archived."

@@ -25,9 +25,6 @@ const MODEL_ORDER_FIELDS: &[&str] = &["name", "timestamp", "last_updated_timesta
 const VERSION_FIELDS: &[&str] = &["name", "version_number", "run_id", "source_path"];
 const VERSION_ORDER_FIELDS: &[&str] = &["name", "version_number", "creation_timestamp", "last_updated_timestamp"];
 
-const FILTER_DIFFERS: &str = "Filter string in the page token does not match the requested filter string.";
-const ORDER_DIFFERS: &str = "Order by in the page token does not match the requested order by.";
-
 /// What a comparison is about.
 #[derive(Debug, Clone, PartialEq)]
 enum Attribute {
@@ -75,7 +72,7 @@ impl Registry {
         let limit = page_size(request.max_results, PAGE_MODELS, MAX_PAGE_MODELS)?;
         let filter = Filter::parse(request.filter.as_deref().unwrap_or_default(), MODEL_FIELDS)?;
         let order = Order::of_models(&request.order_by)?;
-        let scope = scope("registered_models", request);
+        let scope = TokenScope::new("registered_models").query(request.filter.as_deref(), &request.order_by);
         let after = scope.sort_key(request.page_token.as_deref(), &order.kinds())?;
         let view = self.view();
         let prefix = filter.prefix();
@@ -117,7 +114,7 @@ impl Registry {
         let limit = page_size(request.max_results, PAGE_VERSIONS, MAX_PAGE_VERSIONS)?;
         let filter = Filter::parse(request.filter.as_deref().unwrap_or_default(), VERSION_FIELDS)?;
         let order = Order::of_versions(&request.order_by)?;
-        let scope = scope("model_versions", request);
+        let scope = TokenScope::new("model_versions").query(request.filter.as_deref(), &request.order_by);
         let after = scope.sort_key(request.page_token.as_deref(), &order.kinds())?;
         let view = self.view();
         let prefix = filter.prefix();
@@ -150,12 +147,6 @@ impl Registry {
 
 fn page_size(asked: Option<i64>, default: usize, at_most: usize) -> Result<usize> {
     Ok(asked.map_or(Ok(default), |count| validate::max_results(count, at_most))?)
-}
-
-fn scope(kind: &'static str, request: &Search) -> TokenScope {
-    TokenScope::new(kind)
-        .part(FILTER_DIFFERS, [request.filter.as_deref().unwrap_or_default()])
-        .part(ORDER_DIFFERS, &request.order_by)
 }
 
 impl Filter {

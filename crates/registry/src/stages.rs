@@ -2,12 +2,12 @@
 
 use runlake_engine::View;
 use runlake_types::WriteBatch;
-use runlake_types::rows::{ModelVersion, RegistryAction, Stage};
+use runlake_types::rows::{ModelVersion, RegisteredModel, RegistryAction, Stage};
 
 use crate::approvals::{self, Change};
 use crate::events::Told;
 use crate::models::{key_of, model_row};
-use crate::versions::{touched, version_info, version_row};
+use crate::versions::{version_info, version_row};
 use crate::{Acting, Error, Result, VersionInfo, names};
 
 impl Acting<'_> {
@@ -49,7 +49,7 @@ impl Acting<'_> {
         comment: Option<&str>,
     ) -> Result<ModelVersion> {
         let (name, now) = (version.name.clone(), self.now());
-        batch.put(&touched(model_row(view, &name).await?, now));
+        batch.put(&RegisteredModel { last_update_time: now, ..model_row(view, &name).await? });
         let mut change = |version: &mut ModelVersion, stage: Stage| {
             let old = std::mem::replace(&mut version.current_stage, stage);
             version.last_update_time = now;

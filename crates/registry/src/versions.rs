@@ -2,8 +2,7 @@
 
 use runlake_engine::View;
 use runlake_types::rows::{
-    LoggedModelTag, ModelVersion, ModelVersionTag, RegisteredModel, RegisteredModelAlias, RegistryAction, Row as _,
-    Stage, VersionStatus,
+    LoggedModelTag, ModelVersion, ModelVersionTag, RegisteredModelAlias, RegistryAction, Row as _, Stage, VersionStatus,
 };
 use runlake_types::{Key, KeyBuilder, ModelId, TableId, WriteBatch};
 use serde_json::{Value, json};
@@ -216,9 +215,4 @@ pub(crate) fn tag_row(version: &ModelVersion, key: &str, value: &str) -> ModelVe
         key: key.to_owned(),
         value: value.to_owned(),
     }
-}
-
-/// The model, touched: its last update is now.
-pub(crate) fn touched(model: RegisteredModel, now: runlake_types::Timestamp) -> RegisteredModel {
-    RegisteredModel { last_update_time: now, ..model }
 }

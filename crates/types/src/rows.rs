@@ -350,50 +350,26 @@ impl Value for String {
     }
 }
 
-impl Value for RunId {
-    const KIND: ColumnKind = ColumnKind::Text;
+macro_rules! text_ids {
+    ($($id:ident),+) => {$(
+        impl Value for $id {
+            const KIND: ColumnKind = ColumnKind::Text;
 
-    fn to_cell(&self) -> Cell {
-        Cell::Text(self.as_str().into())
-    }
+            fn to_cell(&self) -> Cell {
+                Cell::Text(self.as_str().into())
+            }
 
-    fn from_cell(cell: &Cell) -> Option<Self> {
-        match cell {
-            Cell::Text(text) => Some(Self::from_stored(text)),
-            _ => None,
+            fn from_cell(cell: &Cell) -> Option<Self> {
+                match cell {
+                    Cell::Text(text) => Some(Self::from_stored(text)),
+                    _ => None,
+                }
+            }
         }
-    }
+    )+};
 }
 
-impl Value for EventId {
-    const KIND: ColumnKind = ColumnKind::Text;
-
-    fn to_cell(&self) -> Cell {
-        Cell::Text(self.as_str().into())
-    }
-
-    fn from_cell(cell: &Cell) -> Option<Self> {
-        match cell {
-            Cell::Text(text) => Some(Self::from_stored(text)),
-            _ => None,
-        }
-    }
-}
-
-impl Value for ModelId {
-    const KIND: ColumnKind = ColumnKind::Text;
-
-    fn to_cell(&self) -> Cell {
-        Cell::Text(self.as_str().into())
-    }
-
-    fn from_cell(cell: &Cell) -> Option<Self> {
-        match cell {
-            Cell::Text(text) => Some(Self::from_stored(text)),
-            _ => None,
-        }
-    }
-}
+text_ids!(RunId, EventId, ModelId);
 
 impl Value for ExperimentId {
     const KIND: ColumnKind = ColumnKind::Text;

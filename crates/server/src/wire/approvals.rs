@@ -1,13 +1,11 @@
 //! Approvals of changes of registered models.
 
-use runlake_registry::{Change, Policy, RequestInfo};
-use runlake_types::rows::{RequestStatus, RequestedChange, Stage};
+use runlake_registry::{Change, Policy, RequestInfo, stage};
+use runlake_types::rows::{RequestStatus, RequestedChange};
 use serde::Serialize;
 
 use super::{Fields, optional_text};
 use crate::error::{ApiError, Result};
-
-const STAGES: &str = "None, Staging, Production, Archived";
 
 impl Fields {
     /// `PUT registry/policy`.
@@ -15,7 +13,7 @@ impl Fields {
         Ok(Policy {
             required_approvals: self.int("required_approvals")?.unwrap_or(1),
             approvers: self.texts("approvers")?,
-            stages: self.texts("stages")?.iter().map(|text| stage(text)).collect::<Result<_>>()?,
+            stages: self.texts("stages")?.iter().map(|text| Ok(stage(text)?)).collect::<Result<_>>()?,
             aliases: self.texts("aliases")?,
         })
     }
@@ -42,13 +40,6 @@ impl Fields {
             ApiError::invalid(format!("Invalid status '{text}'. It is one of pending, approved, rejected, withdrawn."))
         })
     }
-}
-
-fn stage(text: &str) -> Result<Stage> {
-    let known = [Stage::None, Stage::Staging, Stage::Production, Stage::Archived];
-    known.into_iter().find(|stage| stage.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
-        ApiError::invalid(format!("Invalid Model Version stage: {text}. Value must be one of {STAGES}."))
-    })
 }
 
 /// Answer of `GET registry/policy`: without a policy nothing needs approval.

@@ -72,16 +72,14 @@ impl TokenScope {
     pub fn runs(request: &SearchRuns) -> Self {
         Self::new("runs")
             .part(EXPERIMENTS_DIFFER, &request.experiment_ids)
-            .part(FILTER_DIFFERS, [request.filter.as_deref().unwrap_or_default()])
-            .part(ORDER_DIFFERS, &request.order_by)
+            .query(request.filter.as_deref(), &request.order_by)
             .part(VIEW_DIFFERS, [view_name(request.view_type)])
     }
 
     /// Pages of an experiment search.
     pub fn experiments(request: &SearchExperiments) -> Self {
         Self::new("experiments")
-            .part(FILTER_DIFFERS, [request.filter.as_deref().unwrap_or_default()])
-            .part(ORDER_DIFFERS, &request.order_by)
+            .query(request.filter.as_deref(), &request.order_by)
             .part(VIEW_DIFFERS, [view_name(request.view_type)])
     }
 
@@ -110,6 +108,12 @@ impl TokenScope {
     /// Pages of another kind of list; [`Self::part`] adds what must stay the same from page to page.
     pub const fn new(kind: &'static str) -> Self {
         Self { kind, parts: Vec::new() }
+    }
+
+    /// With the filter and the sort clauses of a search.
+    #[must_use]
+    pub fn query(self, filter: Option<&str>, order_by: &[String]) -> Self {
+        self.part(FILTER_DIFFERS, [filter.unwrap_or_default()]).part(ORDER_DIFFERS, order_by)
     }
 
     /// With a part of the request that must be the same on every page; `differs` is what to say when it is not.
