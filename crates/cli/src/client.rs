@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Method, RequestBuilder, Url};
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _};
+use reqwest::header::ACCEPT;
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -68,35 +71,57 @@ impl Server {
         self.ask(path, |client, url| client.get(url).query(query)).await
     }
 
+    /// Posts to `/api/runlake/<path>` and gives the answer's bytes as they come.
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        body: &Value,
+        accept: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
+        let request = |client: Client, url: &str| client.post(url).header(ACCEPT, accept).json(body);
+        let response = self.respond(path, request).await?;
+        Ok(response.bytes_stream().map_err(|error| {
+            let cause = with_causes(&error);
+            Failure::new(format!("the answer was cut off ({cause}): the query failed on its way, or the server stopped"))
+        }))
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         path: &str,
         request: impl FnOnce(Client, &str) -> RequestBuilder,
     ) -> Result<T> {
+        let response = self.respond(path, request).await?;
+        let url = response.url().clone();
+        let answer = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        serde_json::from_slice(&answer).map_err(|error| {
+            Failure::new(format!("{url} answered what runlake does not understand ({error}); is it a runlake server?"))
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        Failure::new(format!(
+            "the server at {} did not answer: {}; is it running, and is the address right?",
+            self.url,
+            with_causes(error)
+        ))
+    }
+
+    /// The answer to a request, if it is a good one.
+    async fn respond(&self, path: &str, request: impl FnOnce(Client, &str) -> RequestBuilder) -> Result<Response> {
         let url = format!("{}/api/runlake/{path}", self.url);
-        let unreachable = |error: reqwest::Error| {
-            Failure::new(format!(
-                "the server at {} did not answer: {}; is it running, and is the address right?",
-                self.url,
-                with_causes(&error)
-            ))
-        };
         let request = request(client()?, &url);
         let request = match &self.credentials {
             Credentials::None => request,
             Credentials::Token(token) => request.bearer_auth(token),
             Credentials::Password { name, password } => request.basic_auth(name, Some(password)),
         };
-        let response = request.send().await.map_err(unreachable)?;
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
-        let answer = response.bytes().await.map_err(unreachable)?;
         if status.is_success() {
-            return serde_json::from_slice(&answer).map_err(|error| {
-                Failure::new(format!(
-                    "{url} answered what runlake does not understand ({error}); is it a runlake server?"
-                ))
-            });
+            return Ok(response);
         }
+        let answer = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         let reason = match serde_json::from_slice(&answer) {
             Ok(Refusal { message }) => message,
             Err(_) => format!("status {status}; is it a runlake server?"),

@@ -19,6 +19,7 @@ const DEFAULT_FILE: &str = "runlake.toml";
 const LEAST_CONNECTIONS: usize = 1;
 const LEAST_BODY: Size = Size(64 << 10);
 const LEAST_BUDGET: Size = Size(8 << 20);
+const LEAST_QUERY_MEMORY: Size = Size(16 << 20);
 const LEAST_INTERVAL: Span = Span(Duration::from_millis(100));
 
 /// Where a lake is.
@@ -128,6 +129,31 @@ options! {
     #[arg(long, env = "RUNLAKE_RETAIN", value_name = "TIME")]
     retain: Span,
 
+    /// How long the log of a table keeps what a checkpoint covers: how far back `runlake sql --as-of` reaches, as far as
+    /// --retain leaves the files [default: 1d].
+    #[arg(long, env = "RUNLAKE_TIME_TRAVEL", value_name = "TIME")]
+    time_travel: Span,
+
+    /// Memory that SQL queries share for sorting, grouping and joining; beyond it they write to disk [default: 1GiB].
+    #[arg(long, env = "RUNLAKE_QUERY_MEMORY", value_name = "SIZE")]
+    query_memory: Size,
+
+    /// Time of one SQL query, without waiting for its turn and for its reader [default: 5m].
+    #[arg(long, env = "RUNLAKE_QUERY_TIMEOUT", value_name = "TIME")]
+    query_timeout: Span,
+
+    /// Rows that the answer of one SQL query may have [default: as many as there are].
+    #[arg(long, env = "RUNLAKE_QUERY_ROWS", value_name = "NUMBER")]
+    query_rows: u64,
+
+    /// SQL queries that run at once; further ones wait for their turn [default: 4 for each core].
+    #[arg(long, env = "RUNLAKE_QUERIES", value_name = "NUMBER")]
+    queries: usize,
+
+    /// Folder for what queries write when memory is short [default: the system's folder for temporary files].
+    #[arg(long, env = "RUNLAKE_QUERY_SPILL", value_name = "FOLDER")]
+    query_spill: PathBuf,
+
     /// Longest request other than a file, in bytes [default: 64MiB].
     #[arg(long, env = "RUNLAKE_BODY_LIMIT", value_name = "SIZE")]
     body_limit: Size,
@@ -220,6 +246,13 @@ impl ServerArgs {
             let why = "the tables would be rewritten without a pause";
             return small("flush-interval", interval.to_string(), LEAST_INTERVAL.to_string(), why);
         }
+        if let Some(memory) = self.query_memory.filter(|memory| *memory < LEAST_QUERY_MEMORY) {
+            let why = "ordinary queries would fail";
+            return small("query-memory", memory.to_string(), LEAST_QUERY_MEMORY.to_string(), why);
+        }
+        if self.queries.is_some_and(|queries| queries < 1) {
+            return small("queries", "0".to_owned(), "1".to_owned(), "no query could run");
+        }
         Ok(())
     }
 
@@ -243,7 +276,8 @@ mod tests {
         let file = parse(
             "host = \"0.0.0.0\"\nport = 5001\nlake = \"s3://b/p\"\ndefault-artifact-root = \"s3://a\"\n\
              artifacts-destination = \"/data\"\nallowed-artifact-schemes = [\"http\"]\nmemory-budget = \"1GB\"\n\
-             flush-interval = \"5s\"\nretain = \"2d\"\nbody-limit = \"1MiB\"\n\
+             flush-interval = \"5s\"\nretain = \"2d\"\nbody-limit = \"1MiB\"\ntime-travel = \"1h\"\nquery-memory = \"2GiB\"\n\
+             query-timeout = \"1m\"\nquery-rows = 7\nqueries = 3\nquery-spill = \"/tmp\"\n\
              max-connections = 9\ndrain-timeout = \"1s\"\nallowed-hosts = [\"a\"]\nallowed-origins = [\"b\"]\n\
              auth = \"required\"\ntls-cert = \"c.pem\"\ntls-key = \"k.pem\"\n\
              refuse-long-values = true\nread-only = true\ntakeover = false\nlog-format = \"json\"\nlog-level = \"warn\"\n",
@@ -274,6 +308,8 @@ mod tests {
             ("body-limit = \"65535\"", "64KiB"),
             ("memory-budget = \"1\"", "The least is 8MiB"),
             ("flush-interval = \"0s\"", "The least is 100ms"),
+            ("query-memory = \"1MiB\"", "16MiB"),
+            ("queries = 0", "The least is 1"),
         ] {
             let failure = parse(text).unwrap().check().unwrap_err();
             let name = text.split(' ').next().unwrap();

@@ -9,6 +9,7 @@ mod logging;
 mod registry;
 mod secret_input;
 mod server;
+mod sql;
 mod terminal;
 mod tokens;
 mod units;
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{LakeArgs, ServerArgs};
 use crate::lineage::LineageArgs;
 use crate::registry::RegistryCommand;
+use crate::sql::SqlArgs;
 use crate::terminal::complain;
 use crate::tokens::TokenCommand;
 use crate::upkeep::{Target, VacuumArgs};
@@ -48,6 +50,7 @@ Examples:
   runlake user add ann --role admin --lake ./runlake-data
                                                   an administrator, while no server has the lake open
   runlake lineage models:/MyModel/3               what a model was made of, and what stands on it
+  runlake sql "SELECT * FROM runs_wide('iris')"   every run with its params and metrics
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +80,10 @@ enum Command {
     Token(TokenCommand),
     /// Tells what a model was made of, or what was made of a dataset.
     Lineage(LineageArgs),
+    /// Asks a lake in SQL: one statement, those of a file or pipe, or whatever you type.
+    ///
+    /// Through a server (--server), or straight from the lake, also while a server writes it (--lake).
+    Sql(Box<SqlArgs>),
     /// Checks a lake and says what it finds. Exit code 1 if something is wrong.
     ///
     /// Reads only, and can be used beside a running server.
@@ -136,6 +143,7 @@ async fn run(command: Command) -> Result {
         Command::User(command) => users::run(command).await,
         Command::Token(command) => tokens::run(command).await,
         Command::Lineage(args) => lineage::run(args).await,
+        Command::Sql(args) => sql::run(*args).await,
         Command::Doctor(args) => doctor::run(args).await,
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use runlake_artifacts::Artifacts;
 use runlake_engine::{Access, Engine};
 use runlake_identity::{Identity, IdentitySettings};
+use runlake_query::Queries;
 use runlake_server::{App, HttpPost, Tls};
 use runlake_storage::{Store, names};
 use runlake_tracking::{Tracking, TrackingSettings};
@@ -68,7 +69,8 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
         ..server_settings(&args)
     };
     let (url, is_open) = (url(address, settings.tls.is_some()), !settings.demand_credentials);
-    let app = App::new(tracking, Artifacts::new(artifacts.clone()), foreign, identity.clone(), settings);
+    let queries = Queries::new(engine.clone(), query_settings(&args)).map_err(|error| Failure::new(error.to_string()))?;
+    let app = App::new(tracking, queries, Artifacts::new(artifacts.clone()), foreign, identity.clone(), settings);
 
     announce(&url, &store, &artifacts, &args, file);
     if is_open {
@@ -218,7 +220,20 @@ fn engine_settings(args: &ServerArgs) -> Result<runlake_engine::Settings> {
         flush_interval: args.flush_interval.map_or(defaults.flush_interval, |span| span.0),
         retain: args.retain.map_or(defaults.retain, |span| span.0),
         ..defaults
-    })
+    }
+    .with_time_travel(args.time_travel.map(|span| span.0)))
+}
+
+fn query_settings(args: &ServerArgs) -> runlake_query::Settings {
+    let defaults = runlake_query::Settings::default();
+    runlake_query::Settings {
+        memory_bytes: args.query_memory.map_or(defaults.memory_bytes, |size| size.0),
+        time_limit: args.query_timeout.map_or(defaults.time_limit, |span| span.0),
+        row_limit: args.query_rows,
+        running: args.queries.unwrap_or(defaults.running),
+        spill_dir: args.query_spill.clone(),
+        ..defaults
+    }
 }
 
 fn server_settings(args: &ServerArgs) -> runlake_server::Settings {

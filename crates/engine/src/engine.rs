@@ -4,13 +4,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use runlake_lake::{CompactPolicy, Lake, Table};
+use runlake_memtable::MemTable;
 use runlake_storage::Store;
-use runlake_types::{Clock, Epoch, Seq, TableId, WriteBatch};
+use runlake_types::{Clock, Epoch, Seq, TableId, Timestamp, WriteBatch};
 use tokio::sync::Notify;
 
 use crate::budget::Budget;
 use crate::search::{RunPage, RunQuery, SearchIndex};
-use crate::state::State;
+use crate::state::{Snapshots, State};
 use crate::status::Counters;
 use crate::tasks::Tasks;
 use crate::writer::{Ticket, Writer};
@@ -121,6 +122,16 @@ impl Engine {
     /// All tables at one position of the log, acknowledged writes included.
     pub fn view(&self) -> View {
         self.0.state.view()
+    }
+
+    /// Every table as its files were at `time`: as of the last flush before it. How far back that goes is a setting of
+    /// the tables; an error tells.
+    pub async fn view_as_of(&self, time: Timestamp) -> Result<View> {
+        let tables = self.0.lake.tables().iter();
+        let snapshots = tables.map(async |table| Ok::<_, Error>((table.id(), table.as_of(time).await?)));
+        let snapshots = futures::future::try_join_all(snapshots).await?;
+        let reached = snapshots.iter().map(|(_, snapshot)| snapshot.watermark()).max().unwrap_or_default();
+        Ok(View::new(MemTable::new(reached), Vec::new(), Arc::new(Snapshots::new(snapshots))))
     }
 
     /// State of runs that are being written, for checks before a write.

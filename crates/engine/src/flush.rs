@@ -6,7 +6,6 @@
 //! holds. `latest_metrics` is never behind `metrics`, since merging the same points into it twice is seen and mended
 //! (see [`crate::latest`]), while a gap could not be.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,11 +14,11 @@ use futures::StreamExt as _;
 use runlake_lake::{CompactPolicy, Table, Watermark};
 use runlake_memtable::MemTable;
 use runlake_types::rows::{LatestMetric, Row as _};
-use runlake_types::{ErrorKind, RunId, Seq, TableId, TableKind};
+use runlake_types::{ErrorKind, Seq, TableId, TableKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Inner;
-use crate::latest::{self, Merged};
+use crate::latest;
 use crate::state::Snapshots;
 use crate::{Error, Result, View};
 
@@ -27,8 +26,6 @@ use crate::{Error, Result, View};
 const ROWS_PER_BATCH: usize = 128 * 1024;
 /// Tables written side by side.
 const TABLES_AT_ONCE: usize = 3;
-/// Runs whose older rows are looked up together.
-const RUNS_AT_ONCE: usize = 4096;
 
 /// How often a generation is tried when tables turn out to be further than was known: each of them may, once.
 const FLUSH_ATTEMPTS: usize = 8;
@@ -214,45 +211,10 @@ async fn flush_latest(inner: &Inner, generation: &Arc<MemTable>) -> Result<Optio
         return Ok(None);
     }
     let view = View::new(MemTable::clone(generation), Vec::new(), Arc::new(newest_snapshots(inner)));
-    let mut runs: Vec<RunId> = generation.metrics().series().map(|(id, _)| id.run_id.clone()).collect();
-    runs.dedup();
-    let mut rows = Vec::new();
-    for runs in runs.chunks(RUNS_AT_ONCE) {
-        latest_of_generation(&view, generation, runs, &mut rows).await?;
-    }
+    let rows = latest::changed(&view, None).await?;
     let changes = rows.iter().map(|row| (row.key(), Some(Arc::new(row.to_record())))).collect();
     table.merge(changes, mark(table, generation.through())).await?;
     Ok(Some(rows))
-}
-
-/// Adds the merged rows of `runs`: those of their metrics that the generation has points of, in key order.
-async fn latest_of_generation(
-    view: &View,
-    generation: &MemTable,
-    runs: &[RunId],
-    rows: &mut Vec<LatestMetric>,
-) -> Result<()> {
-    let mut flushed = view.of_runs::<LatestMetric>(runs).await?.into_iter().peekable();
-    for run_id in runs {
-        let mut fresh: BTreeMap<&str, Merged> = BTreeMap::new();
-        for (id, series) in generation.metrics().of_run(run_id) {
-            match fresh.get_mut(&*id.key) {
-                Some(merged) => merged.add(series.aggregate()),
-                None => {
-                    fresh.insert(&id.key, Merged::new(series.experiment_id(), *series.aggregate()));
-                }
-            }
-        }
-        while let Some(row) = flushed.next_if(|row| row.run_id == *run_id) {
-            if let Some(merged) = fresh.get_mut(row.key.as_str()) {
-                merged.add(&latest::aggregate_of(&row));
-            }
-        }
-        for (key, merged) in fresh {
-            rows.push(latest::exact(view, run_id, key, merged).await?);
-        }
-    }
-    Ok(())
 }
 
 fn mark(table: &Table, reached: Seq) -> Watermark {

@@ -12,6 +12,9 @@ use runlake_types::{ExperimentId, MetricAggregate, Point, RunId, Timestamp};
 
 use crate::{Result, View};
 
+/// Runs whose flushed rows are read together.
+const RUNS_AT_ONCE: usize = 4096;
+
 /// What the points of one metric add up to, as far as it is known without its history.
 #[derive(Debug, Clone)]
 pub(crate) struct Merged {
@@ -51,6 +54,45 @@ pub(crate) async fn of_run(view: &View, run_id: &RunId) -> Result<Vec<LatestMetr
         latest.push(exact(view, run_id, &key, merged).await?);
     }
     Ok(latest)
+}
+
+/// The rows of those metrics that have points in memory, of some runs, which ascend, or of all; in key order.
+pub(crate) async fn changed(view: &View, of: Option<&[RunId]>) -> Result<Vec<LatestMetric>> {
+    let mut runs: Vec<RunId> = match of {
+        Some(runs) => runs.to_vec(),
+        None => view.memtables().flat_map(|table| table.metrics().series()).map(|(id, _)| id.run_id.clone()).collect(),
+    };
+    runs.sort_unstable();
+    runs.dedup();
+    let mut rows = Vec::new();
+    for runs in runs.chunks(RUNS_AT_ONCE) {
+        changed_at_once(view, runs, &mut rows).await?;
+    }
+    Ok(rows)
+}
+
+async fn changed_at_once(view: &View, runs: &[RunId], rows: &mut Vec<LatestMetric>) -> Result<()> {
+    let mut flushed = view.of_runs::<LatestMetric>(runs).await?.into_iter().peekable();
+    for run_id in runs {
+        let mut fresh: BTreeMap<&str, Merged> = BTreeMap::new();
+        for (id, series) in view.series_of_run(run_id) {
+            match fresh.get_mut(&*id.key) {
+                Some(merged) => merged.add(series.aggregate()),
+                None => {
+                    fresh.insert(&id.key, Merged::new(series.experiment_id(), *series.aggregate()));
+                }
+            }
+        }
+        while let Some(row) = flushed.next_if(|row| row.run_id == *run_id) {
+            if let Some(merged) = fresh.get_mut(row.key.as_str()) {
+                merged.add(&aggregate_of(&row));
+            }
+        }
+        for (key, merged) in fresh {
+            rows.push(exact(view, run_id, key, merged).await?);
+        }
+    }
+    Ok(())
 }
 
 /// The row of a metric, from its history where the parts may share points.

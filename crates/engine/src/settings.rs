@@ -45,6 +45,17 @@ pub struct Settings {
     pub lake: LakeSettings,
 }
 
+impl Settings {
+    /// With logs of the tables that reach back so far; as they are where nothing is given.
+    #[must_use]
+    pub fn with_time_travel(mut self, reach: Option<Duration>) -> Self {
+        if let Some(reach) = reach {
+            self.lake.log_retention = reach;
+        }
+        self
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use runlake_lake::NumberedSeries;
-use runlake_memtable::{MemTable, SeriesId, SeriesRows};
+use runlake_memtable::{MemTable, SeriesId, SeriesRows, StateRows};
 use runlake_types::rows::LatestMetric;
 use runlake_types::{Key, KeyBuilder, Point, Record, Row, RunId, Seq, TableId, Timestamp};
 
@@ -107,9 +107,44 @@ impl View {
         merged
     }
 
+    /// Rows of a state table that were changed since its files were written, in key order; `None` where a row was deleted.
+    /// Those whose key starts with one of `prefixes`, which ascend and of which none starts with another.
+    pub fn changed(&self, table: TableId, prefixes: &[Key]) -> Vec<(Key, Option<Arc<Record>>)> {
+        let mut generations = self.memtables().filter_map(|memtable| memtable.state(table));
+        let Some(newest) = generations.next() else { return Vec::new() };
+        let within = |rows: &StateRows| -> Vec<(Key, Option<Arc<Record>>)> {
+            let of = |prefix: &Key| {
+                let prefix = prefix.clone();
+                rows.range(prefix.clone()..)
+                    .take_while(move |(key, _)| key.starts_with(&prefix))
+                    .map(|(key, row)| (key.clone(), row.clone()))
+            };
+            prefixes.iter().flat_map(of).collect()
+        };
+        let mut changed = within(newest);
+        for rows in generations {
+            // A stable sort leaves the newer of two equal keys first.
+            changed.extend(within(rows));
+            changed.sort_by(|(a, _), (b, _)| a.cmp(b));
+            changed.dedup_by(|(a, _), (b, _)| a == b);
+        }
+        changed
+    }
+
+    /// The metric points above the files, one generation after the other, oldest first.
+    pub fn point_generations(&self) -> Vec<Arc<MemTable>> {
+        let active = Arc::new(self.active.clone());
+        self.frozen.iter().cloned().chain([active]).filter(|generation| !generation.metrics().is_empty()).collect()
+    }
+
     /// For each metric of a run, by key: its last point, extremes, sum and count, identical points counted once.
     pub async fn latest(&self, run_id: &RunId) -> Result<Vec<LatestMetric>> {
         latest::of_run(self, run_id).await
+    }
+
+    /// The rows of `latest_metrics` that points in memory have changed, in key order: of some runs, or of all.
+    pub async fn changed_latest(&self, of: Option<&[RunId]>) -> Result<Vec<LatestMetric>> {
+        latest::changed(self, of).await
     }
 
     /// Every point of a metric of a run, by (step, timestamp, value); identical points once.

@@ -38,6 +38,17 @@ pub enum Error {
         /// What it needs that is not there.
         problem: String,
     },
+    /// The log does not reach back to the time that was asked for.
+    #[error(
+        "table {table} cannot be read as it was then: its log reaches back to {since}; ask for a later time, or keep the \
+         log longer (--time-travel)"
+    )]
+    TooOld {
+        /// The table.
+        table: TableId,
+        /// When the first commit was made that is still there, RFC 3339.
+        since: String,
+    },
     /// The caller asked for something that makes no sense.
     #[error("table {table}: {problem}")]
     Invalid {
@@ -106,7 +117,7 @@ impl Error {
             Self::WatermarkMoved { .. } => ErrorKind::Conflict,
             Self::Contended { .. } => ErrorKind::Unavailable,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
-            Self::Invalid { .. } | Self::Schema(_) => ErrorKind::Invalid,
+            Self::Invalid { .. } | Self::Schema(_) | Self::TooOld { .. } => ErrorKind::Invalid,
             Self::Store { source, .. } => kind_of_store(source),
             Self::Delta { source, .. } => kind_of_delta(source),
             Self::Parquet { source, .. } => match source.as_ref() {

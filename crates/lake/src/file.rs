@@ -94,6 +94,15 @@ impl DataFile {
         &self.range
     }
 
+    /// Whether rows under one of `keys`, which ascend, may be in the file: whole keys of a state table.
+    pub fn may_hold_any(&self, keys: &[Key]) -> bool {
+        let first = match &self.range.first {
+            Some(first) => keys.partition_point(|key| key < first),
+            None => 0,
+        };
+        keys.get(first).is_some_and(|key| !self.range.is_before(key))
+    }
+
     /// Name below the table's root: how the log knows the file.
     pub(crate) fn name(&self) -> &str {
         &self.name

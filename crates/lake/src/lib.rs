@@ -22,6 +22,7 @@
 //! range of state files, are recorded in the tags of Delta's `add` actions; a file another tool has written has no such
 //! tags and is read and merged without relying on order.
 
+mod as_of;
 mod commit;
 mod compact;
 mod delta;

@@ -16,7 +16,8 @@ pub struct LakeSettings {
     pub zstd_level: i32,
     /// Commits after which [`crate::Table::checkpoint_if_due`] writes a checkpoint.
     pub checkpoint_interval: u64,
-    /// How long commits that a checkpoint covers stay in the log. Files live longer, see [`crate::Table::vacuum`].
+    /// How long commits that a checkpoint covers stay in the log: how far back [`crate::Table::as_of`] reaches. Each
+    /// look at the log lists them. Files live longer, see [`crate::Table::vacuum`].
     pub log_retention: Duration,
     /// How long removed files are remembered in checkpoints, so that they can be deleted.
     pub tombstone_retention: Duration,
@@ -43,7 +44,7 @@ impl Default for LakeSettings {
             state_target_bytes: 8 << 20,
             zstd_level: 1,
             checkpoint_interval: 10,
-            log_retention: Duration::from_hours(1),
+            log_retention: Duration::from_hours(24),
             tombstone_retention: Duration::from_hours(7 * 24),
             footer_cache_bytes: 64 << 20,
             clock: Arc::new(SystemClock),

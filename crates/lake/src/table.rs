@@ -56,6 +56,7 @@ impl Shared {
 #[derive(Debug)]
 struct Inner {
     files: Files,
+    app_id: String,
     settings: LakeSettings,
     committer: Mutex<Committer>,
     /// Held by whoever rewrites files, so that two rewrites do not undo each other's work. Appends do not need it.
@@ -85,10 +86,12 @@ impl Table {
             root,
             footers: Arc::clone(&shared.footers),
         };
-        let committer = Committer::open(files.clone(), format!("runlake-{lake_id}"), settings.clone()).await?;
+        let app_id = format!("runlake-{lake_id}");
+        let committer = Committer::open(files.clone(), app_id.clone(), settings.clone()).await?;
         let newest = RwLock::new(Arc::clone(committer.newest()));
         let inner = Inner {
             files,
+            app_id,
             settings: settings.clone(),
             committer: Mutex::new(committer),
             rewriting: Mutex::new(()),
@@ -185,6 +188,11 @@ impl Table {
 
     pub(crate) fn files(&self) -> &Files {
         &self.inner.files
+    }
+
+    /// Name of the application transaction that carries the watermark.
+    pub(crate) fn app_id(&self) -> &str {
+        &self.inner.app_id
     }
 
     pub(crate) fn committer(&self) -> &Mutex<Committer> {

@@ -15,7 +15,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use imbl::OrdMap;
 use metrics::SortedBatches;
-use runlake_types::{Change, Key, Record, Seq, TableId, WriteBatch};
+use runlake_types::{Change, Key, Record, RunId, Seq, TableId, WriteBatch};
 use std::sync::Arc;
 
 pub use metrics::{MetricTable, SeriesId};
@@ -97,6 +97,15 @@ impl MemTable {
         rows: usize,
     ) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + 'static {
         SortedBatches::new(generation, rows)
+    }
+
+    /// The same, of some runs only, which ascend.
+    pub fn sorted_metrics_of(
+        generation: Arc<Self>,
+        runs: Vec<RunId>,
+        rows: usize,
+    ) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + 'static {
+        SortedBatches::of_runs(generation, runs, rows)
     }
 
     /// Memory the rows take, roughly: what the budget counts.

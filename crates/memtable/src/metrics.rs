@@ -130,11 +130,26 @@ impl MetricTable {
             .map(|(id, rows)| (id, rows.as_ref()))
     }
 
-    /// The series that come after `last` (from the first one on where it is `None`), as one batch for a table file: sorted
-    /// by the table's order, text dictionary-encoded, about `rows` rows (it ends with a metric). `None` at the end.
-    fn batch_after(&self, last: Option<&SeriesId>, rows: usize) -> Option<(Result<RecordBatch, ArrowError>, SeriesId)> {
-        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = self.series.range::<_, SeriesId>((from, Bound::Unbounded)).peekable();
+    /// The series that come after `last` (from the first one on where it is `None`), of one run or of all, as one batch
+    /// for a table file: sorted by the table's order, text dictionary-encoded, about `rows` rows (it ends with a metric).
+    /// `None` at the end.
+    fn batch_after(
+        &self,
+        last: Option<&SeriesId>,
+        run: Option<&RunId>,
+        rows: usize,
+    ) -> Option<(Result<RecordBatch, ArrowError>, SeriesId)> {
+        let first = run.map(|run_id| SeriesId { run_id: run_id.clone(), key: "".into(), attribution: None });
+        let from = match (last, &first) {
+            (Some(last), _) => Bound::Excluded(last),
+            (None, Some(first)) => Bound::Included(first),
+            (None, None) => Bound::Unbounded,
+        };
+        let mut rest = self
+            .series
+            .range::<_, SeriesId>((from, Bound::Unbounded))
+            .take_while(|(id, _)| run.is_none_or(|run| *run == id.run_id))
+            .peekable();
         let mut batch = BatchBuilder::default();
         let mut last = None;
         while let Some((id, series)) = rest.next() {
@@ -170,11 +185,18 @@ pub(crate) struct SortedBatches {
     generation: Arc<MemTable>,
     rows: usize,
     last: Option<SeriesId>,
+    /// The runs that are still to come, the next one last; `None`: all runs.
+    runs: Option<Vec<RunId>>,
 }
 
 impl SortedBatches {
     pub(crate) fn new(generation: Arc<MemTable>, rows: usize) -> Self {
-        Self { generation, rows, last: None }
+        Self { generation, rows, last: None, runs: None }
+    }
+
+    pub(crate) fn of_runs(generation: Arc<MemTable>, mut runs: Vec<RunId>, rows: usize) -> Self {
+        runs.reverse();
+        Self { generation, rows, last: None, runs: Some(runs) }
     }
 }
 
@@ -182,9 +204,18 @@ impl Iterator for SortedBatches {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (batch, last) = self.generation.metrics().batch_after(self.last.as_ref(), self.rows)?;
-        self.last = Some(last);
-        Some(batch)
+        loop {
+            let run = match &self.runs {
+                None => None,
+                Some(runs) => Some(runs.last()?),
+            };
+            if let Some((batch, last)) = self.generation.metrics().batch_after(self.last.as_ref(), run, self.rows) {
+                self.last = Some(last);
+                return Some(batch);
+            }
+            self.last = None;
+            self.runs.as_mut()?.pop();
+        }
     }
 }
 

@@ -198,14 +198,20 @@ pub struct Lineage {
 }
 
 impl Registry {
+    /// The lineage of `of` as it is now: see [`Lineage::read`].
+    pub async fn lineage(&self, of: &str, direction: Direction, most: usize) -> Result<Lineage> {
+        Lineage::read(&self.view(), of, direction, most).await
+    }
+}
+
+impl Lineage {
     /// What `of` was made of, or what was made of it, as far as `most` nodes. `of` is a version (`models:/Name/3`,
     /// `models:/Name@alias`), all versions of a model (`models:/Name`), a logged model (`models:/m-…`), a run
     /// (`run:<id>`), or a dataset (`dataset:<digest>`, `dataset:<name>`).
-    pub async fn lineage(&self, of: &str, direction: Direction, most: usize) -> Result<Lineage> {
+    pub async fn read(view: &View, of: &str, direction: Direction, most: usize) -> Result<Self> {
         let asked = start::parse(of)?;
-        let view = self.view();
-        let mut graph = Graph::read(&view).await?;
-        let start = start::find(&view, &mut graph, &asked).await?;
+        let mut graph = Graph::read(view).await?;
+        let start = start::find(view, &mut graph, &asked).await?;
         let walked = walk::walk(graph.links(), &start, direction, most);
         let mut places = FxHashMap::default();
         for (place, number) in walked.nodes.iter().enumerate() {
@@ -220,8 +226,8 @@ impl Registry {
         });
         let start = start.iter().filter_map(|number| places.get(number).copied()).collect();
         let edges = edges.collect();
-        let nodes = described(&view, graph, &walked.nodes).await?;
-        Ok(Lineage { start, nodes, edges, truncated: walked.truncated })
+        let nodes = described(view, graph, &walked.nodes).await?;
+        Ok(Self { start, nodes, edges, truncated: walked.truncated })
     }
 }
 

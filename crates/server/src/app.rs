@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use runlake_artifacts::Artifacts;
 use runlake_engine::Engine;
 use runlake_identity::Identity;
+use runlake_query::Queries;
 use runlake_registry::Registry;
 use runlake_tracking::Tracking;
 use runlake_types::ExperimentId;
@@ -42,6 +43,7 @@ pub struct App(Arc<Parts>);
 struct Parts {
     tracking: Tracking,
     registry: Registry,
+    queries: Queries,
     artifacts: Artifacts,
     /// Files at a place that clients write themselves, and the URI of that place.
     foreign: Option<(String, Artifacts)>,
@@ -57,10 +59,11 @@ struct Parts {
 }
 
 impl App {
-    /// Serves `tracking`, with the files of runs at `artifacts`. `foreign` is for a default artifact root that clients
+    /// Serves `tracking` and SQL over the same lake, with the files of runs at `artifacts`. `foreign` is for a default artifact root that clients
     /// write to without the server: its URI, and the files below it, which are then only listed and read here.
     pub fn new(
         tracking: Tracking,
+        queries: Queries,
         artifacts: Artifacts,
         foreign: Option<(String, Artifacts)>,
         identity: Identity,
@@ -69,6 +72,7 @@ impl App {
         Self(Arc::new(Parts {
             registry: Registry::new(tracking.clone()),
             tracking,
+            queries,
             artifacts,
             foreign,
             identity,
@@ -87,6 +91,10 @@ impl App {
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.0.registry
+    }
+
+    pub(crate) fn queries(&self) -> &Queries {
+        &self.0.queries
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -210,7 +210,13 @@ macro_rules! from_errors {
     )+};
 }
 
-from_errors!(runlake_tracking::Error, runlake_registry::Error, runlake_webhooks::Error, runlake_engine::Error);
+from_errors!(
+    runlake_tracking::Error,
+    runlake_registry::Error,
+    runlake_webhooks::Error,
+    runlake_query::Error,
+    runlake_engine::Error,
+);
 
 impl From<runlake_identity::Error> for ApiError {
     fn from(error: runlake_identity::Error) -> Self {

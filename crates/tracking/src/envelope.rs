@@ -6,10 +6,13 @@ use crate::EnvelopeBucket;
 
 /// A range of steps, ends included, and the number of buckets of equal width it is cut into.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Span {
-    pub(crate) from: i64,
-    pub(crate) to: i64,
-    pub(crate) buckets: u32,
+pub struct Span {
+    /// The first step.
+    pub from: i64,
+    /// The last step, not before the first.
+    pub to: i64,
+    /// Number of buckets, at least 1.
+    pub buckets: u32,
 }
 
 impl Span {
@@ -21,7 +24,7 @@ impl Span {
 }
 
 /// The buckets of `points`, which are one series within the span, in order of steps. Empty ones are left out.
-pub(crate) fn envelope(points: &[Point], span: &Span) -> Vec<EnvelopeBucket> {
+pub fn envelope(points: &[Point], span: &Span) -> Vec<EnvelopeBucket> {
     points
         .chunk_by(|a, b| span.bucket(a.step) == span.bucket(b.step))
         .map(|points| summary(span.bucket(points[0].step), points))

@@ -24,6 +24,7 @@ pub mod search;
 pub mod uri;
 pub mod validate;
 
+pub use envelope::{Span, envelope};
 pub use error::{Error, Result};
 pub use model::*;
 

@@ -161,6 +161,8 @@ const TABLE: &[(&str, &str, Rule)] = &[
     ("POST", "/api/runlake/registry/requests/{request_id}/withdraw", Needs(Editor, RegisteredModel)),
     // Its paths lead from one experiment to the next.
     ("GET", "/api/runlake/lineage", Needs(Viewer, Everything)),
+    ("POST", "/api/runlake/sql", Needs(Viewer, Everything)),
+    ("GET", "/api/runlake/changes", SignedIn),
     // Webhooks call wherever they are told to: only who may do everything may tell.
     ("GET POST", "2.0/mlflow/webhooks", Needs(Admin, Everything)),
     ("GET PATCH DELETE", "2.0/mlflow/webhooks/{webhook_id}", Needs(Admin, Everything)),

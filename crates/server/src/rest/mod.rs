@@ -6,6 +6,7 @@ mod access;
 mod approvals;
 mod artifacts;
 mod auth;
+mod changes;
 mod download;
 mod elsewhere;
 mod experiments;
@@ -20,6 +21,7 @@ mod registered_models;
 mod run_data;
 mod runs;
 mod service;
+mod sql;
 mod webhooks;
 
 use axum::Router;
@@ -204,6 +206,8 @@ impl Table {
 
         self.at_root(GET, "/api/runlake/metrics/envelope", metrics::envelope);
         self.at_root(GET, "/api/runlake/lineage", lineage::lineage);
+        self.at_root(POST, "/api/runlake/sql", sql::sql);
+        self.at_root(GET, "/api/runlake/changes", changes::changes);
         self.at_root(GET, "/api/runlake/status", lake::status);
         self.at_root(POST, "/api/runlake/flush", lake::flush);
         self.at_root(POST, "/api/runlake/compact", lake::compact);

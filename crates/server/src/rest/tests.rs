@@ -53,7 +53,8 @@ async fn app_with(settings: Settings, place: &str, clock: Arc<dyn Clock>) -> App
     let hashing = IdentitySettings { hash_memory_kib: 8, hash_passes: 1, ..IdentitySettings::default() };
     let identity = Identity::open(engine.clone(), &hashing).await.unwrap();
     let tracking = Tracking::open(engine, TrackingSettings::default()).await.unwrap();
-    App::new(tracking, artifacts, None, identity, settings)
+    let queries = Queries::new(tracking.engine().clone(), runlake_query::Settings::default()).unwrap();
+    App::new(tracking, queries, artifacts, None, identity, settings)
 }
 
 impl Server {

@@ -19,6 +19,7 @@ mod openlineage;
 mod registry;
 mod runs;
 mod service;
+mod sql;
 mod webhooks;
 
 use axum::body::Body;
@@ -41,6 +42,7 @@ pub(crate) use openlineage::*;
 pub(crate) use registry::*;
 pub(crate) use runs::*;
 pub(crate) use service::*;
+pub(crate) use sql::*;
 pub(crate) use webhooks::*;
 
 use crate::error::Result;

@@ -1,0 +1,184 @@
+//! Table functions: questions that one asks of experiments and that plain SQL makes long.
+
+mod compare_runs;
+mod lineage;
+mod metric_envelope;
+mod runs_wide;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::catalog::{TableFunction, TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::datasource::MemTable;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::Expr;
+use datafusion::prelude::SessionContext;
+use runlake_engine::View;
+
+use crate::{Error, Parameters, Result, Value, session, statement};
+
+/// What a function stands on: the lake at the query's position, and the query's deadline.
+#[derive(Clone)]
+pub(crate) struct Lake {
+    pub(crate) view: View,
+    pub(crate) base: SessionState,
+    pub(crate) deadline: Instant,
+}
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lake").field("view", &self.view.seq()).finish_non_exhaustive()
+    }
+}
+
+impl Lake {
+    /// The rows of a statement over the tables.
+    async fn rows(&self, sql: &str, parameters: Parameters) -> Result<Vec<RecordBatch>> {
+        let state = session::over_tables(&self.base, &self.view);
+        let statement = statement::parse(sql, &parameters)?;
+        let plan = statement::plan(&state, statement, parameters.values()).await?;
+        Ok(SessionContext::new_with_state(state).execute_logical_plan(plan).await?.collect().await?)
+    }
+}
+
+/// How one function is called.
+pub(crate) struct Signature {
+    pub(crate) name: &'static str,
+    pub(crate) usage: &'static str,
+}
+
+/// All of them.
+pub(crate) const SIGNATURES: &[Signature] =
+    &[compare_runs::SIGNATURE, lineage::SIGNATURE, metric_envelope::SIGNATURE, runs_wide::SIGNATURE];
+
+/// The functions over one position of the log.
+pub(crate) fn all(lake: &Lake) -> Vec<Arc<TableFunction>> {
+    let function = |kind: Kind, name: &str| {
+        Arc::new(TableFunction::new(name.to_owned(), Arc::new(Function { lake: lake.clone(), kind })))
+    };
+    vec![
+        function(Kind::CompareRuns, compare_runs::SIGNATURE.name),
+        function(Kind::Lineage, lineage::SIGNATURE.name),
+        function(Kind::MetricEnvelope, metric_envelope::SIGNATURE.name),
+        function(Kind::RunsWide, runs_wide::SIGNATURE.name),
+    ]
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    CompareRuns,
+    Lineage,
+    MetricEnvelope,
+    RunsWide,
+}
+
+#[derive(Debug)]
+struct Function {
+    lake: Lake,
+    kind: Kind,
+}
+
+impl TableFunctionImpl for Function {
+    /// Columns depend on what is in the lake, so the rows are read when the query is planned.
+    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+        let lake = &self.lake;
+        match self.kind {
+            Kind::CompareRuns => {
+                let arguments = Arguments::of(&compare_runs::SIGNATURE, args.exprs())?;
+                table(lake, compare_runs::rows(lake, &arguments))
+            }
+            Kind::Lineage => {
+                let arguments = Arguments::of(&lineage::SIGNATURE, args.exprs())?;
+                table(lake, lineage::rows(lake, &arguments))
+            }
+            Kind::MetricEnvelope => {
+                let arguments = Arguments::of(&metric_envelope::SIGNATURE, args.exprs())?;
+                table(lake, metric_envelope::rows(lake, &arguments))
+            }
+            Kind::RunsWide => {
+                let arguments = Arguments::of(&runs_wide::SIGNATURE, args.exprs())?;
+                table(lake, runs_wide::rows(lake, &arguments))
+            }
+        }
+    }
+}
+
+/// Planning is synchronous, reading is not: the thread is lent out meanwhile.
+fn table(
+    lake: &Lake,
+    rows: impl Future<Output = Result<RecordBatch>>,
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let patience = lake.deadline.saturating_duration_since(Instant::now());
+    let read = async { tokio::time::timeout(patience, rows).await.map_err(|_| Error::TimedOut(patience))? };
+    let batch = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(read))?;
+    Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
+}
+
+/// The arguments of a call: texts and numbers that are written out.
+pub(crate) struct Arguments {
+    usage: &'static str,
+    values: Vec<Value>,
+}
+
+impl Arguments {
+    fn of(signature: &Signature, exprs: &[Expr]) -> Result<Self> {
+        let values = exprs.iter().map(|expr| literal(expr).ok_or_else(|| usage(signature.usage)));
+        Ok(Self { usage: signature.usage, values: values.collect::<Result<_>>()? })
+    }
+
+    /// The text at a place.
+    fn text(&self, index: usize) -> Result<&str> {
+        match self.values.get(index) {
+            Some(Value::Text(text)) => Ok(text),
+            _ => Err(usage(self.usage)),
+        }
+    }
+
+    /// The whole number at a place, if there is anything.
+    fn int(&self, index: usize) -> Result<Option<i64>> {
+        match self.values.get(index) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Int(number)) => Ok(Some(*number)),
+            Some(_) => Err(usage(self.usage)),
+        }
+    }
+
+    /// All of them, as texts.
+    fn texts(&self) -> Result<Vec<&str>> {
+        (0..self.values.len()).map(|index| self.text(index)).collect()
+    }
+
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Refuses calls with fewer or more arguments.
+    fn count(&self, range: std::ops::RangeInclusive<usize>) -> Result<()> {
+        if range.contains(&self.len()) { Ok(()) } else { Err(usage(self.usage)) }
+    }
+}
+
+fn usage(usage: &str) -> Error {
+    Error::Invalid(format!("call it as {usage}, with texts and numbers that are written out or given as parameters"))
+}
+
+fn literal(expr: &Expr) -> Option<Value> {
+    match expr {
+        Expr::Literal(value, _) => literal_value(value),
+        Expr::Negative(inner) => match literal(inner)? {
+            Value::Int(number) => number.checked_neg().map(Value::Int),
+            Value::Float(number) => Some(Value::Float(-number)),
+            _ => None,
+        },
+        Expr::Alias(alias) => literal(&alias.expr),
+        _ => None,
+    }
+}
+
+fn literal_value(value: &ScalarValue) -> Option<Value> {
+    Value::try_from(value.clone()).ok()
+}

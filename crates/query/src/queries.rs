@@ -1,0 +1,332 @@
+//! The service: takes statements, gives rows, within its limits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt as _;
+use runlake_engine::{Engine, View};
+use runlake_types::Timestamp;
+use tokio::runtime::Runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::answer::{self, AbortOnDrop, Answer};
+use crate::functions::Lake;
+use crate::{Error, Parameters, Result, Settings, session, statement};
+
+/// Batches that are computed ahead of their reader.
+const AHEAD: usize = 4;
+
+/// A statement and how to answer it.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// One statement.
+    pub sql: String,
+    /// Values of its parameters.
+    pub parameters: Parameters,
+    /// Answer from the table files as they were then; `None`: from everything there is now.
+    pub as_of: Option<Timestamp>,
+    /// Stop after so many rows.
+    pub row_limit: Option<u64>,
+    /// Stop after this time, if it is less than the operator's limit.
+    pub time_limit: Option<Duration>,
+}
+
+impl Request {
+    /// A statement without parameters.
+    pub fn new(sql: impl Into<String>) -> Self {
+        Self { sql: sql.into(), ..Self::default() }
+    }
+}
+
+/// What is known of a statement before it runs.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// Columns of its answer.
+    pub schema: SchemaRef,
+    /// Its parameters as columns, in order; the types are a guess where the statement does not tell.
+    pub parameters: SchemaRef,
+}
+
+/// How busy the service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Queries that run.
+    pub running: usize,
+    /// Queries that wait for their turn.
+    pub waiting: usize,
+    /// Bytes that running queries hold.
+    pub memory_bytes: usize,
+}
+
+/// SQL over a lake. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Queries(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    base: SessionState,
+    settings: Settings,
+    turns: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    /// Threads of their own: a heavy query does not stall writes. Taken when it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queries").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Queries {
+    /// Queries over the lake that `engine` has open.
+    pub fn new(engine: Engine, settings: Settings) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.threads.max(1))
+            .thread_name("query")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Internal(format!("threads for queries cannot be started: {error}")))?;
+        let base = session::base(engine.store().objects(), &settings)?;
+        let turns = Arc::new(Semaphore::new(settings.running.max(1)));
+        let runtime = Some(runtime);
+        Ok(Self(Arc::new(Inner { engine, base, settings, turns, waiting: AtomicUsize::new(0), runtime })))
+    }
+
+    /// Runs a statement. Its errors come here if it is wrong, and with the rows if it fails on the way.
+    pub async fn run(&self, request: Request) -> Result<Answer> {
+        let turn = self.turn().await?;
+        let (head, planned) = oneshot::channel();
+        let (rows, batches) = mpsc::channel(AHEAD);
+        let truncated = Arc::new(AtomicBool::new(false));
+        let door = Door { head, rows, truncated: Arc::clone(&truncated) };
+        let inner = Arc::clone(&self.0);
+        let task = self.runtime().spawn(async move {
+            let _turn = turn;
+            let mut clock = Clock::new(&request, &inner.settings);
+            match inner.planned(&request, &mut clock).await {
+                Ok(planned) => inner.answer(planned, &request, clock, door).await,
+                Err(error) => drop(door.head.send(Err(error))),
+            }
+        });
+        let query = AbortOnDrop(task.abort_handle());
+        match planned.await {
+            Ok(schema) => Ok(Answer::new(schema?, batches, truncated, query)),
+            Err(_) => Err(match task.await {
+                Err(error) if error.is_panic() => Error::Internal("the query failed: please report it".to_owned()),
+                _ => Error::Cancelled,
+            }),
+        }
+    }
+
+    /// What a statement's answer will look like, and which parameters it has. Nothing is run.
+    pub async fn describe(&self, request: Request) -> Result<Described> {
+        let turn = self.turn().await?;
+        let inner = Arc::clone(&self.0);
+        let task = self.runtime().spawn(async move {
+            let _turn = turn;
+            let mut clock = Clock::new(&request, &inner.settings);
+            let planned = inner.planned(&request, &mut clock).await?;
+            let schema = answer::outward(planned.plan.schema().as_arrow());
+            Ok(Described { schema, parameters: crate::parameters::schema(&planned.plan)? })
+        });
+        let _query = AbortOnDrop(task.abort_handle());
+        task.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+    }
+
+    /// How busy the service is.
+    pub fn load(&self) -> Load {
+        let inner = &self.0;
+        Load {
+            running: inner.settings.running.max(1) - inner.turns.available_permits(),
+            waiting: inner.waiting.load(Ordering::Relaxed),
+            memory_bytes: inner.base.runtime_env().memory_pool.reserved(),
+        }
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.0.runtime.as_ref().expect("it is taken when the last clone is dropped")
+    }
+
+    /// Waits for this query's turn, in the order queries came.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        let inner = &self.0;
+        if let Ok(turn) = Arc::clone(&inner.turns).try_acquire_owned() {
+            return Ok(turn);
+        }
+        let waiting = Waiting::enter(&inner.waiting);
+        if waiting.before >= inner.settings.waiting {
+            return Err(Error::Busy(waiting.before));
+        }
+        match tokio::time::timeout(inner.settings.patience, Arc::clone(&inner.turns).acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) => Err(Error::Cancelled),
+            Err(_) => Err(Error::Busy(inner.waiting.load(Ordering::Relaxed))),
+        }
+    }
+}
+
+/// Counts one that waits.
+struct Waiting<'a> {
+    count: &'a AtomicUsize,
+    before: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Where a query's answer goes.
+struct Door {
+    head: oneshot::Sender<Result<SchemaRef>>,
+    rows: mpsc::Sender<Result<RecordBatch>>,
+    truncated: Arc<AtomicBool>,
+}
+
+struct Planned {
+    state: SessionState,
+    plan: LogicalPlan,
+    /// Rows after which the answer ends, and whether that is the operator's limit.
+    most: Option<(u64, bool)>,
+}
+
+impl Inner {
+    async fn view(&self, as_of: Option<Timestamp>) -> Result<View> {
+        match as_of {
+            None => Ok(self.engine.view()),
+            Some(time) => Ok(self.engine.view_as_of(time).await?),
+        }
+    }
+
+    async fn planned(&self, request: &Request, clock: &mut Clock) -> Result<Planned> {
+        let deadline = clock.deadline();
+        let planning = async {
+            let statement = statement::parse(&request.sql, &request.parameters)?;
+            let lake = Lake { view: self.view(request.as_of).await?, base: self.base.clone(), deadline };
+            let state = session::over_all(&lake).await?;
+            let plan = statement::plan(&state, statement, request.parameters.values()).await?;
+            self.limited(state, plan, request.row_limit)
+        };
+        clock.run(planning).await?
+    }
+
+    /// One row more than the limit is computed, to know whether there are more.
+    fn limited(&self, state: SessionState, plan: LogicalPlan, wanted: Option<u64>) -> Result<Planned> {
+        let most = match (wanted, self.settings.row_limit) {
+            (Some(wanted), Some(allowed)) if wanted <= allowed => Some((wanted, false)),
+            (_, Some(allowed)) => Some((allowed, true)),
+            (Some(wanted), None) => Some((wanted, false)),
+            (None, None) => None,
+        };
+        let is_rows = !matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_));
+        let plan = match most {
+            Some((most, _)) if is_rows => {
+                let fetch = usize::try_from(most).unwrap_or(usize::MAX).saturating_add(1);
+                LogicalPlanBuilder::from(plan).limit(0, Some(fetch))?.build()?
+            }
+            _ => plan,
+        };
+        Ok(Planned { state, plan, most: most.filter(|_| is_rows) })
+    }
+
+    async fn answer(
+        &self,
+        planned: Planned,
+        request: &Request,
+        mut clock: Clock,
+        Door { head, rows, truncated }: Door,
+    ) {
+        let started = clock
+            .run(async {
+                let physical = planned.state.create_physical_plan(&planned.plan).await?;
+                Ok::<_, Error>(execute_stream(physical, planned.state.task_ctx())?)
+            })
+            .await
+            .and_then(|started| started);
+        let mut batches = match started {
+            Ok(batches) => batches,
+            Err(error) => return drop(head.send(Err(error))),
+        };
+        let schema = answer::outward(&batches.schema());
+        if head.send(Ok(Arc::clone(&schema))).is_err() {
+            return;
+        }
+        let mut count = 0u64;
+        loop {
+            let batch = match clock.run(batches.next()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(batch))) => {
+                    let before = count;
+                    count += batch.num_rows() as u64;
+                    match planned.most {
+                        Some((most, true)) if count > most => Err(Error::TooManyRows(most)),
+                        Some((most, false)) if count > most => {
+                            truncated.store(true, Ordering::Release);
+                            let rest = usize::try_from(most - before).expect("less than the batch has");
+                            answer::conform(&batch.slice(0, rest), &schema)
+                        }
+                        _ => answer::conform(&batch, &schema),
+                    }
+                }
+                Ok(Some(Err(error))) => Err(error.into()),
+                Err(error) => Err(error),
+            };
+            let is_last = batch.is_err() || truncated.load(Ordering::Relaxed);
+            match rows.send_timeout(batch, self.settings.patience).await {
+                Ok(()) if !is_last => {}
+                Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
+                    tracing::debug!(sql = request.sql, "the reader of an answer takes nothing");
+                    drop(rows.try_send(Err(Error::Abandoned(self.settings.patience))));
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The time a query has left; it runs only while the query does.
+struct Clock {
+    limit: Duration,
+    left: Duration,
+}
+
+impl Clock {
+    fn new(request: &Request, settings: &Settings) -> Self {
+        let limit = request.time_limit.map_or(settings.time_limit, |wanted| wanted.min(settings.time_limit));
+        Self { limit, left: limit }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.left
+    }
+
+    async fn run<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+        let started = Instant::now();
+        let done = tokio::time::timeout(self.left, work).await.map_err(|_| Error::TimedOut(self.limit));
+        self.left = self.left.saturating_sub(started.elapsed());
+        done
+    }
+}

@@ -1,0 +1,68 @@
+//! What queries run in: functions, limits and settings made once, and the catalog of one position of the log.
+
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::SessionState;
+use datafusion::object_store::ObjectStore;
+use datafusion::prelude::SessionConfig;
+use runlake_engine::View;
+
+use crate::catalog::{Catalog, DATABASE, PUBLIC};
+use crate::functions::{self, Lake};
+use crate::table::STORE;
+use crate::{Result, Settings};
+
+/// Consumers of memory that an error names.
+const TOLD_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(3).expect("it is three");
+
+/// What all queries share: memory, disk, caches, functions. It has no tables.
+pub(crate) fn base(objects: &Arc<dyn ObjectStore>, settings: &Settings) -> Result<SessionState> {
+    let pool = TrackConsumersPool::new(FairSpillPool::new(settings.memory_bytes), TOLD_CONSUMERS);
+    let disk = match &settings.spill_dir {
+        Some(dir) => DiskManagerMode::Directories(vec![dir.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default().with_mode(disk).with_max_temp_directory_size(settings.spill_bytes);
+    let runtime: Arc<RuntimeEnv> = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(disk)
+        .with_metadata_cache_limit(settings.footer_cache_bytes)
+        .build_arc()?;
+    runtime.register_object_store(ObjectStoreUrl::parse(STORE)?.as_ref(), Arc::clone(objects));
+    let mut config = SessionConfig::new()
+        .with_target_partitions(settings.threads)
+        .with_information_schema(true)
+        .with_default_catalog_and_schema(DATABASE, PUBLIC)
+        .with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build())
+}
+
+/// A session over the tables, without views and functions.
+pub(crate) fn over_tables(base: &SessionState, view: &View) -> SessionState {
+    with_catalog(base, Arc::new(Catalog::new(view))).0
+}
+
+/// A session over everything there is.
+pub(crate) async fn over_all(lake: &Lake) -> Result<SessionState, DataFusionError> {
+    let (state, catalogs) = with_catalog(&lake.base, Arc::new(Catalog::new(&lake.view)));
+    let full = Catalog::new(&lake.view).with_views(&state).await?;
+    catalogs.register_catalog(DATABASE.to_owned(), Arc::new(full));
+    Ok(SessionStateBuilder::new_from_existing(state).with_table_function_list(functions::all(lake)).build())
+}
+
+fn with_catalog(base: &SessionState, catalog: Arc<Catalog>) -> (SessionState, Arc<MemoryCatalogProviderList>) {
+    let catalogs = Arc::new(MemoryCatalogProviderList::new());
+    catalogs.register_catalog(DATABASE.to_owned(), catalog);
+    let list: Arc<dyn CatalogProviderList> = Arc::clone(&catalogs) as _;
+    (SessionStateBuilder::new_from_existing(base.clone()).with_catalog_list(list).build(), catalogs)
+}

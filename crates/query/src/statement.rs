@@ -1,0 +1,176 @@
+//! From text to a plan that only reads.
+//!
+//! What is allowed is decided on the plan, not on the text: whatever the parser takes a statement for, a plan that would
+//! change something has a node that says so.
+
+use std::ops::ControlFlow;
+
+use datafusion::common::{ParamValues, TableReference};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, TableFactor, Value as Token, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+
+use crate::catalog;
+use crate::{Error, Parameters, Result};
+
+/// Length of a statement at most.
+const SQL_BYTES: usize = 1 << 20;
+/// How deep a statement may be nested.
+const DEPTH: usize = 64;
+
+/// The one statement in `sql`, its parameters numbered.
+pub(crate) fn parse(sql: &str, parameters: &Parameters) -> Result<Statement> {
+    if sql.len() > SQL_BYTES {
+        return Err(Error::Invalid(format!("the statement has {} bytes; at most {SQL_BYTES} are taken", sql.len())));
+    }
+    let dialect = PostgreSqlDialect {};
+    let mut statements = DFParserBuilder::new(sql)
+        .with_dialect(&dialect)
+        .with_recursion_limit(DEPTH)
+        .build()
+        .and_then(|mut parser| parser.parse_statements())?;
+    let mut statement = match (statements.pop_front(), statements.len()) {
+        (None, _) => return Err(Error::Invalid("there is no statement in this text".to_owned())),
+        (Some(statement), 0) => statement,
+        (Some(_), more) => {
+            return Err(Error::Invalid(format!("one statement at a time, please: there are {}", more + 1)));
+        }
+    };
+    let mut tidy = Tidy { marks: 0, parameters };
+    if let ControlFlow::Break(problem) = visit(&mut statement, &mut tidy) {
+        return Err(Error::Invalid(problem));
+    }
+    Ok(statement)
+}
+
+fn visit(statement: &mut Statement, tidy: &mut Tidy<'_>) -> ControlFlow<String> {
+    match statement {
+        Statement::Statement(statement) => statement.visit(tidy),
+        Statement::Explain(explain) => visit(&mut explain.statement, tidy),
+        Statement::CreateExternalTable(_) | Statement::CopyTo(_) | Statement::Reset(_) => ControlFlow::Continue(()),
+    }
+}
+
+/// Numbers parameters that are written as `?`, and puts values for those in the arguments of table functions, whose
+/// columns depend on them.
+struct Tidy<'a> {
+    marks: usize,
+    parameters: &'a Parameters,
+}
+
+impl VisitorMut for Tidy<'_> {
+    type Break = String;
+
+    fn pre_visit_value(&mut self, value: &mut datafusion::sql::sqlparser::ast::ValueWithSpan) -> ControlFlow<String> {
+        if let Token::Placeholder(name) = &mut value.value
+            && name == "?"
+        {
+            self.marks += 1;
+            *name = format!("${}", self.marks);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<String> {
+        let TableFactor::Table { args: Some(arguments), name: function, .. } = factor else {
+            return ControlFlow::Continue(());
+        };
+        for argument in &mut arguments.args {
+            let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) = argument else { continue };
+            let Token::Placeholder(name) = &value.value else { continue };
+            match self.parameters.token(name) {
+                Some(token) => value.value = token,
+                None => {
+                    return ControlFlow::Break(format!(
+                        "the arguments of {function} decide what columns it has: give a value for {name}, or write it out"
+                    ));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The plan of `statement`, which only reads; parameters are bound if there are any.
+pub(crate) async fn plan(
+    state: &SessionState,
+    statement: Statement,
+    parameters: Option<ParamValues>,
+) -> Result<LogicalPlan> {
+    let references = state.resolve_table_references(&statement)?;
+    known(state, &references).await?;
+    let plan = state.statement_to_plan(statement).await?;
+    only_reads(&plan)?;
+    match parameters {
+        Some(values) => Ok(plan.with_param_values(values)?),
+        None => Ok(plan),
+    }
+}
+
+/// That every table is there; otherwise an error that names those most like it.
+async fn known(state: &SessionState, references: &[TableReference]) -> Result<()> {
+    for reference in references {
+        if state.table_functions().contains_key(reference.table()) {
+            continue;
+        }
+        let resolved = reference.clone().resolve(catalog::DATABASE, catalog::PUBLIC);
+        if *resolved.catalog != *catalog::DATABASE {
+            return Err(Error::NotFound(format!(
+                "there is no database {:?}: this one is {:?}",
+                resolved.catalog,
+                catalog::DATABASE
+            )));
+        }
+        let Some(schema) = state.catalog_list().catalog(&resolved.catalog).and_then(|c| c.schema(&resolved.schema))
+        else {
+            if &*resolved.schema == "information_schema" {
+                continue;
+            }
+            return Err(Error::NotFound(format!(
+                "there is no schema {:?}: there are \"public\", \"mlflow\" and \"information_schema\"",
+                resolved.schema
+            )));
+        };
+        if !schema.table_exist(&resolved.table) {
+            return Err(Error::NotFound(catalog::no_table(&resolved.table, &schema.table_names())));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a plan that changes anything: tables, settings, files.
+fn only_reads(plan: &LogicalPlan) -> Result<()> {
+    let mut refused = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        refused = match node {
+            LogicalPlan::Ddl(statement) => Some(statement.name().to_owned()),
+            LogicalPlan::Dml(statement) => Some(statement.op.name().to_owned()),
+            LogicalPlan::Copy(_) => Some("COPY".to_owned()),
+            LogicalPlan::Statement(statement) => Some(name_of(statement)),
+            _ => None,
+        };
+        Ok(match refused {
+            Some(_) => datafusion::common::tree_node::TreeNodeRecursion::Stop,
+            None => datafusion::common::tree_node::TreeNodeRecursion::Continue,
+        })
+    });
+    walked?;
+    refused.map_or(Ok(()), |statement| Err(Error::ReadOnly { statement }))
+}
+
+fn name_of(statement: &PlanStatement) -> String {
+    match statement {
+        PlanStatement::SetVariable(_) => "SET".to_owned(),
+        PlanStatement::ResetVariable(_) => "RESET".to_owned(),
+        PlanStatement::Prepare(_) => "PREPARE".to_owned(),
+        PlanStatement::Execute(_) => "EXECUTE".to_owned(),
+        PlanStatement::Deallocate(_) => "DEALLOCATE".to_owned(),
+        PlanStatement::TransactionStart(_) | PlanStatement::TransactionEnd(_) => "a transaction".to_owned(),
+        #[allow(unreachable_patterns, reason = "the list grows with the library")]
+        other => other.name().to_owned(),
+    }
+}

@@ -1,0 +1,120 @@
+//! The table files as a plain Parquet scan.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::stats::Precision;
+use datafusion::common::{Result, Statistics};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::object_store::ObjectMeta;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExecBuilder;
+use runlake_lake::DataFile;
+use runlake_types::{Key, TableId};
+
+use super::unchanged::Unchanged;
+
+/// How plans name the lake's store. It is registered with the runtime of the queries.
+pub(crate) const STORE: &str = "runlake://lake/";
+
+/// The first read of a file: its footer and page index are mostly within it.
+const FOOTER_BYTES: usize = 256 << 10;
+
+/// Some files of a table and what is wanted of them.
+#[derive(Debug, Clone)]
+pub(crate) struct FileScan<'a> {
+    schema: &'a SchemaRef,
+    files: Vec<Arc<DataFile>>,
+    projection: Option<&'a Vec<usize>>,
+    limit: Option<usize>,
+}
+
+impl<'a> FileScan<'a> {
+    pub(crate) fn new(
+        schema: &'a SchemaRef,
+        files: Vec<Arc<DataFile>>,
+        projection: Option<&'a Vec<usize>>,
+        limit: Option<usize>,
+    ) -> Self {
+        Self { schema, files, projection, limit }
+    }
+
+    /// The files for which `first` holds, and the others.
+    pub(crate) fn split(self, first: impl Fn(&DataFile) -> bool) -> (Self, Self) {
+        let (a, b) = self.files.iter().cloned().partition(|file| first(file));
+        (Self { files: a, ..self.clone() }, Self { files: b, ..self })
+    }
+
+    /// Every row; `None` where there is no file.
+    pub(crate) fn plain(&self) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if self.files.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.read(self.projection.cloned(), self.limit)?))
+    }
+
+    /// Every row whose key is none of `hidden`; `None` where there is no file.
+    pub(crate) fn without(&self, table: TableId, hidden: Vec<Key>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if self.files.is_empty() {
+            return Ok(None);
+        }
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let wanted = self.projection.unwrap_or(&all);
+        let mut columns = wanted.clone();
+        columns.extend((0..table.key_len()).filter(|column| !wanted.contains(column)));
+        let keys = (0..table.key_len()).map(|column| {
+            let place = columns.iter().position(|found| *found == column).expect("it was added above");
+            Arc::new(Column::new(table.columns()[column].name, place)) as Arc<dyn PhysicalExpr>
+        });
+        let unchanged = Arc::new(Unchanged::new(keys.collect(), hidden));
+        let filter = FilterExecBuilder::new(unchanged, self.read(Some(columns), None)?)
+            .apply_projection(Some((0..wanted.len()).collect()))?
+            .build()?;
+        Ok(Some(Arc::new(filter)))
+    }
+
+    fn read(&self, projection: Option<Vec<usize>>, limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+        let source = ParquetSource::new(Arc::clone(self.schema)).with_metadata_size_hint(FOOTER_BYTES);
+        let store = ObjectStoreUrl::parse(STORE)?;
+        let files = self.files.iter().map(|file| partitioned(file, self.schema)).collect();
+        let config = FileScanConfigBuilder::new(store, Arc::new(source))
+            .with_file_group(FileGroup::new(files))
+            .with_statistics(self.statistics())
+            .with_projection_indices(projection)?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    fn statistics(&self) -> Statistics {
+        let rows = self.files.iter().map(|file| file.rows()).sum::<Option<u64>>();
+        let bytes = self.files.iter().map(|file| file.size()).sum::<u64>();
+        statistics(self.schema, rows, bytes)
+    }
+}
+
+fn partitioned(file: &DataFile, schema: &SchemaRef) -> PartitionedFile {
+    // Files never change, so that any time will do to tell a cached footer from a stale one.
+    let meta = ObjectMeta {
+        location: file.location().clone(),
+        last_modified: Default::default(),
+        size: file.size(),
+        e_tag: None,
+        version: None,
+    };
+    PartitionedFile::new_from_meta(meta).with_statistics(Arc::new(statistics(schema, file.rows(), file.size())))
+}
+
+fn statistics(schema: &SchemaRef, rows: Option<u64>, bytes: u64) -> Statistics {
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Statistics {
+        num_rows: rows.map_or(Precision::Absent, |rows| Precision::Exact(count(rows))),
+        total_byte_size: Precision::Inexact(count(bytes)),
+        ..Statistics::new_unknown(schema)
+    }
+}

@@ -1,0 +1,142 @@
+//! What is read: files, memory, both.
+
+use super::*;
+use crate::{Parameters, Value};
+
+#[tokio::test]
+async fn rows_are_the_same_in_memory_in_files_and_in_both() {
+    let lake = Lake::open().await;
+    let run = lake.run_in("0", "r").await;
+    lake.metrics(&run, "loss", (0..10).map(|step| (step, 10.0 - step as f64))).await;
+    lake.metrics(&run, "acc", [(0, f64::NAN), (1, f64::INFINITY), (2, f64::NEG_INFINITY)]).await;
+    lake.params(&run, &[("lr", "0.1"), ("name", "a\0b")]).await;
+    let questions = [
+        "SELECT key, count(*), min(step), max(step) FROM metrics GROUP BY key ORDER BY key",
+        "SELECT step, value FROM metrics WHERE key = 'acc' ORDER BY step",
+        "SELECT key, value, experiment_id FROM params ORDER BY key",
+        "SELECT key, count, step FROM latest_metrics ORDER BY key",
+        "SELECT run_name, status FROM runs",
+        "SELECT count(*) FROM metrics",
+        "SELECT count(*) FROM metrics WHERE value > 5",
+    ];
+    let mut in_memory = Vec::new();
+    for sql in questions {
+        in_memory.push(lake.ask(sql).await);
+    }
+    assert_eq!(in_memory[0], ["acc|3|0|2", "loss|10|0|9"]);
+    assert_eq!(in_memory[1], ["0|NaN", "1|inf", "2|-inf"]);
+    // NaN is greater than every number in SQL here, as it is in PostgreSQL.
+    assert_eq!(in_memory[6], ["7"]);
+    lake.flush().await;
+    for (sql, wanted) in questions.iter().zip(&in_memory) {
+        assert_eq!(&lake.ask(sql).await, wanted, "in files: {sql}");
+    }
+    lake.metrics(&run, "loss", [(10, 0.5)]).await;
+    assert_eq!(lake.ask(questions[0]).await, ["acc|3|0|2", "loss|11|0|10"]);
+    assert_eq!(lake.ask("SELECT key, count, step, value FROM latest_metrics WHERE key = 'loss'").await, ["loss|11|10|0.5"]);
+}
+
+#[tokio::test]
+async fn what_memory_changed_or_deleted_hides_rows_of_files() {
+    let lake = Lake::open().await;
+    let (a, b) = (lake.run_in("0", "a").await, lake.run_in("0", "b").await);
+    lake.tags(&a, &[("color", "red"), ("size", "1")]).await;
+    lake.tags(&b, &[("color", "blue")]).await;
+    lake.flush().await;
+    lake.tags(&a, &[("color", "green")]).await;
+    lake.tracking.delete_tag(&a, "size").await.expect("deleted");
+    let tags = "SELECT r.run_name, t.key, t.value FROM tags t JOIN runs r USING (run_id) \
+                WHERE t.key NOT LIKE 'mlflow.%' ORDER BY 1, 2";
+    assert_eq!(lake.ask(tags).await, ["a|color|green", "b|color|blue"]);
+    assert_eq!(lake.ask("SELECT count(*) FROM tags WHERE key = 'size'").await, ["0"]);
+    let one = format!("SELECT value FROM tags WHERE run_id = '{a}' AND key = 'color'");
+    assert_eq!(lake.ask(&one).await, ["green"]);
+    lake.tracking.delete_run(&b).await.expect("deleted");
+    assert_eq!(lake.ask("SELECT run_name, lifecycle_stage FROM runs ORDER BY 1").await, ["a|active", "b|deleted"]);
+    lake.flush().await;
+    assert_eq!(lake.ask(tags).await, ["a|color|green", "b|color|blue"]);
+}
+
+#[tokio::test]
+async fn parameters_are_bound() {
+    let lake = Lake::open().await;
+    let run = lake.run_in("0", "it's; DROP TABLE runs").await;
+    let ask = async |sql: &str, parameters| {
+        let request = Request { sql: sql.into(), parameters, ..Request::default() };
+        lines(&lake.batches(request).await.unwrap_or_else(|error| panic!("{sql}: {error}")))
+    };
+    let name = || Value::Text("it's; DROP TABLE runs".into());
+    assert_eq!(ask("SELECT run_id FROM runs WHERE run_name = $1", Parameters::in_order([name()])).await, [run.as_str()]);
+    assert_eq!(ask("SELECT run_id FROM runs WHERE run_name = ?", Parameters::in_order([name()])).await, [run.as_str()]);
+    let named = Parameters::by_name([("wanted".to_owned(), name())]);
+    assert_eq!(ask("SELECT run_id FROM runs WHERE run_name = $wanted", named).await, [run.as_str()]);
+    assert_eq!(ask("SELECT $1 + 1", Parameters::in_order([Value::Int(2)])).await, ["3"]);
+    let wide = "SELECT run_name FROM runs_wide($1)";
+    assert_eq!(ask(wide, Parameters::in_order([Value::Text("Default".into())])).await, ["it's; DROP TABLE runs"]);
+}
+
+#[tokio::test]
+async fn a_statement_is_described_without_being_run() {
+    let lake = Lake::open().await;
+    let sql = "SELECT run_id, value FROM metrics WHERE step > $2 AND key = $1";
+    let described = lake.queries.describe(Request::new(sql)).await.expect("described");
+    let names: Vec<_> = described.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["run_id", "value"]);
+    let parameters: Vec<_> =
+        described.parameters.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
+    assert_eq!(parameters, ["$1: Utf8", "$2: Int64"]);
+}
+
+#[tokio::test]
+async fn the_catalog_lists_what_may_be_seen() {
+    let lake = Lake::open().await;
+    let tables = lake.ask("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'").await;
+    for hidden in ["users", "tokens", "webhooks", "webhook_deliveries", "role_grants"] {
+        assert!(!tables.iter().any(|name| name == hidden), "{hidden} is listed");
+        let error = lake.refusal(&format!("SELECT * FROM {hidden}")).await;
+        assert!(matches!(error, Error::NotFound(_)), "{error}");
+    }
+    for shown in ["runs", "metrics", "registry_events", "model_versions"] {
+        assert!(tables.iter().any(|name| name == shown), "{shown} is not listed");
+        lake.ask(&format!("SELECT * FROM {shown}")).await;
+    }
+    for view in ["experiments_latest", "runs_latest", "run_metrics_history"] {
+        lake.ask(&format!("SELECT * FROM mlflow.{view}")).await;
+    }
+    assert!(!lake.ask("SHOW TABLES").await.is_empty());
+    assert!(lake.ask("DESCRIBE runs").await[0].starts_with("run_id|"));
+    assert!(!lake.ask("EXPLAIN ANALYZE SELECT count(*) FROM metrics").await.is_empty());
+}
+
+#[tokio::test]
+async fn views_of_elsewhere_hold_everything_of_a_run() {
+    let lake = Lake::open().await;
+    let run = lake.run_in("0", "r").await;
+    lake.params(&run, &[("lr", "0.1")]).await;
+    lake.metrics(&run, "loss", [(0, 2.0), (1, 1.0)]).await;
+    let found = lake.ask("SELECT run_name, params['lr'], aggregated_metrics[1]['min_value'] FROM mlflow.runs_latest").await;
+    assert_eq!(found, ["r|0.1|1.0"]);
+}
+
+#[tokio::test]
+async fn earlier_states_can_be_asked_for() {
+    let lake = Lake::open().await;
+    let clock = lake.tracking.engine().clock().clone();
+    let before = clock.now();
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let run = lake.run_in("0", "first").await;
+    lake.flush().await;
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let between = clock.now();
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    lake.run_in("0", "second").await;
+    lake.tracking.delete_run(&run).await.expect("deleted");
+    lake.flush().await;
+    let at = async |time| {
+        let sql = "SELECT run_name, lifecycle_stage FROM runs ORDER BY 1".to_owned();
+        lines(&lake.batches(Request { sql, as_of: Some(time), ..Request::default() }).await.expect("read"))
+    };
+    assert_eq!(at(before).await, Vec::<String>::new());
+    assert_eq!(at(between).await, ["first|active"]);
+    assert_eq!(at(clock.now()).await, ["first|deleted", "second|active"]);
+}
