@@ -92,6 +92,29 @@ impl MetricBatch {
         }
     }
 
+    /// A batch whose points refer to `series` by place.
+    ///
+    /// # Panics
+    /// When the columns are not of one length, or a point refers to a series that is not there.
+    pub fn of_columns(
+        series: Vec<Series>,
+        series_index: Vec<u32>,
+        steps: Vec<i64>,
+        timestamps: Vec<i64>,
+        values: Vec<f64>,
+    ) -> Self {
+        let count = values.len();
+        assert!(
+            series_index.len() == count && steps.len() == count && timestamps.len() == count,
+            "columns of different lengths"
+        );
+        assert!(
+            series_index.iter().all(|index| (*index as usize) < series.len()),
+            "points of series that are not there"
+        );
+        Self { series, series_index, steps, timestamps, values }
+    }
+
     /// Makes `series` known and returns the number its points refer to it by.
     ///
     /// # Panics
