@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
+use futures::{StreamExt as _, stream};
 use runlake_engine::{RunEntry, RunGuard};
 use runlake_types::rows::IngestedBatch;
 use runlake_types::{ErrorKind, ExperimentId, RunId, Timestamp, WriteBatch};
@@ -34,6 +35,8 @@ use metrics::MetricRows;
 use pairs::PairRows;
 use texts::Texts;
 
+/// Runs loaded at a time.
+const RUN_LOADS: usize = 32;
 /// Rows of one batch at most.
 pub const MOST_ROWS: usize = 1 << 20;
 
@@ -235,16 +238,18 @@ impl Ingested {
         self.rows
     }
 
-    /// Returns when the rows are durable and visible.
-    pub async fn durable(self) -> Result<()> {
-        let outcome = match self.fate {
-            Some(fate) => fate.await.map(drop).map_err(Error::from),
-            None => Ok(()),
-        };
-        if let Some((tracking, id)) = &self.ids {
-            tracking.inner.batch_ids.settled(id);
+    /// Returns when the rows are durable and visible. It may be dropped while it waits, and asked again.
+    pub async fn durable(&mut self) -> Result<()> {
+        if let Some(fate) = &mut self.fate {
+            let outcome = fate.await;
+            // Not to be asked again once it has answered.
+            self.fate = None;
+            if let Some((tracking, id)) = self.ids.take() {
+                tracking.inner.batch_ids.settled(&id);
+            }
+            outcome?;
         }
-        outcome
+        Ok(())
     }
 }
 
@@ -303,10 +308,12 @@ impl Tracking {
     /// The states of the runs, in the order of the batch.
     async fn entries(&self, rows: &Rows) -> Result<Vec<Arc<RunEntry>>, Refused> {
         let states = self.inner.engine.runs();
+        let mut loads =
+            stream::iter(rows.runs.iter().map(|run| states.get(&run.run_id)).collect::<Vec<_>>()).buffered(RUN_LOADS);
         let mut entries = Vec::with_capacity(rows.runs.len());
-        for run in &rows.runs {
-            let entry = states.get(&run.run_id).await?;
-            entries.push(entry.ok_or_else(|| Refused::at(run.row, no_run(run.run_id.as_str())))?);
+        while let Some(entry) = loads.next().await {
+            let run = &rows.runs[entries.len()];
+            entries.push(entry?.ok_or_else(|| Refused::at(run.row, no_run(run.run_id.as_str())))?);
         }
         Ok(entries)
     }
@@ -370,6 +377,3 @@ fn lock(entries: &[Arc<RunEntry>]) -> (Vec<RunGuard<'_>>, Vec<usize>) {
     }
     (guards, guard_of)
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,6 +9,7 @@ mod auth;
 mod download;
 mod elsewhere;
 mod experiments;
+mod ingest;
 mod lake;
 mod lineage;
 mod logged_models;
@@ -203,6 +204,7 @@ impl Table {
         self.post("3.0/mlflow/ui-telemetry", elsewhere::nothing);
 
         self.at_root(GET, "/api/runlake/metrics/envelope", metrics::envelope);
+        self.at_root(POST, "/api/runlake/ingest", ingest::ingest);
         self.at_root(GET, "/api/runlake/lineage", lineage::lineage);
         self.at_root(GET, "/api/runlake/status", lake::status);
         self.at_root(POST, "/api/runlake/flush", lake::flush);
