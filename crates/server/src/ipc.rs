@@ -284,3 +284,6 @@ impl From<ArrowError> for ApiError {
         broken(error)
     }
 }
+
+#[cfg(test)]
+mod tests;

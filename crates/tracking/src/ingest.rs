@@ -377,3 +377,6 @@ fn lock(entries: &[Arc<RunEntry>]) -> (Vec<RunGuard<'_>>, Vec<usize>) {
     }
     (guards, guard_of)
 }
+
+#[cfg(test)]
+mod tests;

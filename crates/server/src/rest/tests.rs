@@ -17,6 +17,7 @@ use crate::settings::Settings;
 
 mod access;
 mod identity;
+mod ingest;
 
 /// A server without a socket, over a lake in memory.
 struct Server(Router);
