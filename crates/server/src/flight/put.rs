@@ -107,7 +107,10 @@ fn outcome(taken: Result<Result<Durable>, tokio::task::JoinError>) -> Result<Dur
     let taken =
         taken.unwrap_or_else(|ended| Err(ApiError::internal(format!("The server failed at this stream: {ended}"))));
     taken.map_err(|error| {
-        log(&error);
+        // That the server stops, it has said already.
+        if error.code() != Code::TemporarilyUnavailable {
+            log(&error);
+        }
         status::of(error)
     })
 }
