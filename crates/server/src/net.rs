@@ -310,3 +310,6 @@ async fn version_of(stream: &TcpStream) -> io::Result<Option<Version>> {
         before = length;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -341,4 +341,4 @@ fn framed<H: Handler>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -42,7 +42,7 @@ impl Answer {
     }
 }
 
-async fn app(settings: Settings) -> App {
+pub(crate) async fn app(settings: Settings) -> App {
     app_with(settings, "memory://", Arc::new(SystemClock)).await
 }
 
