@@ -4,10 +4,12 @@
 
 mod data;
 mod figures;
+mod flight;
 mod http;
 mod limits;
 mod lineage;
 mod load;
+mod null_flight;
 mod peer;
 mod report;
 mod server;
@@ -65,6 +67,9 @@ enum Hidden {
     /// Answers `{}` to everything.
     #[command(hide = true)]
     NullServer { port: u16 },
+    /// Takes what is sent by Flight and forgets it.
+    #[command(hide = true)]
+    NullFlight { port: u16 },
 }
 
 /// What is measured together.
@@ -80,12 +85,16 @@ enum Group {
     Search,
     /// Lineage over 10,000 runs and 2,000 models.
     Lineage,
+    /// Rows in bulk over Arrow Flight.
+    Flight,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if let Some(Hidden::NullServer { port }) = args.command {
-        return limits::serve_nothing(port);
+    match args.command {
+        Some(Hidden::NullServer { port }) => return limits::serve_nothing(port),
+        Some(Hidden::NullFlight { port }) => return null_flight::serve(port),
+        None => {}
     }
     ensure!(!cfg!(debug_assertions), "figures of a debug build mean nothing: run with --release");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -155,6 +164,9 @@ async fn measure(args: Args) -> Result<()> {
     }
     if wanted(Group::Lineage) {
         lineage::lineage(&setup, &mut report).await?;
+    }
+    if wanted(Group::Flight) {
+        flight::flight(&setup, scale, &mut report).await?;
     }
     let servers = [Kind::Runlake, Kind::Mlflow, Kind::MlflowOne].map(Kind::name);
     println!("{}", report.table(if setup.python.is_some() { &servers } else { &servers[..1] }));

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     MlflowOne,
     /// Answers `{}`: the machine's limit.
     Null,
+    /// The same for Flight.
+    NullFlight,
 }
 
 impl Kind {
@@ -29,7 +31,7 @@ impl Kind {
             Self::Runlake => "runlake",
             Self::Mlflow => "MLflow",
             Self::MlflowOne => "MLflow, 1 worker",
-            Self::Null => "null",
+            Self::Null | Self::NullFlight => "null",
         }
     }
 }
@@ -91,9 +93,9 @@ impl Setup {
                 command.env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false");
                 command
             }
-            Kind::Null => {
+            Kind::Null | Kind::NullFlight => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(["null-server", &port.to_string()]);
+                command.args([if kind == Kind::Null { "null-server" } else { "null-flight" }, &port.to_string()]);
                 command
             }
         };
@@ -110,8 +112,8 @@ impl Server {
     async fn wait_until_healthy(&mut self, started: Instant) -> Result<()> {
         loop {
             if let Ok(mut client) = crate::http::Client::connect(self.port).await
-                && let Ok(answer) = client.get("/health").await
-                && answer.status == 200
+                && (self.kind == Kind::NullFlight
+                    || client.get("/health").await.is_ok_and(|answer| answer.status == 200))
             {
                 self.started_in = started.elapsed();
                 return Ok(());

@@ -4,7 +4,10 @@
 //! with its schema, so that columns are found by name when a newer version reads an older log:
 //! * `0`: the series of the metric points;
 //! * `1`: the points, which refer to series by row number;
+//! * `255`: the same of a batch of many points, not as an Arrow stream but packed (see [`packed`]);
 //! * `table number`: changed rows of a state table, with the key in `__key` and deletions marked in `__deleted`.
+
+mod packed;
 
 use std::sync::Arc;
 
@@ -20,13 +23,26 @@ use crate::{Error, Result};
 const FORMAT: u8 = 1;
 const SERIES: u8 = 0;
 const POINTS: u8 = 1;
+const PACKED: u8 = 255;
+/// From so many points on they are packed: fewer are not worth two ways to read them.
+pub(crate) const PACKED_POINTS: usize = 1024;
 const KEY: &str = "__key";
 const DELETED: &str = "__deleted";
 
-/// Appends `group` as a payload to `out`.
-pub(crate) fn encode(group: &WriteBatch, out: &mut Vec<u8>) -> Result<()> {
+/// Appends a group, in parts, as a payload to `out`.
+pub(crate) fn encode(parts: &[WriteBatch], out: &mut Vec<u8>) -> Result<()> {
     out.push(FORMAT);
-    if !group.metrics.is_empty() {
+    parts.iter().try_for_each(|part| encode_part(part, out))
+}
+
+fn encode_part(group: &WriteBatch, out: &mut Vec<u8>) -> Result<()> {
+    if group.metrics.len() >= PACKED_POINTS {
+        section(out, SERIES, &group.metrics.series_to_arrow()?)?;
+        framed(out, PACKED, |out| {
+            packed::encode(&group.metrics, out);
+            Ok(())
+        })?;
+    } else if !group.metrics.is_empty() {
         let (series, points) = group.metrics.to_arrow()?;
         section(out, SERIES, &series)?;
         section(out, POINTS, &points)?;
@@ -53,6 +69,16 @@ pub(crate) fn decode(payload: &[u8]) -> Result<WriteBatch> {
         let length = u32::from_le_bytes(*length) as usize;
         let (body, after) = after.split_at_checked(length).ok_or_else(|| broken("a section is cut short"))?;
         rest = after;
+        if *kind == PACKED {
+            let series = series.take().ok_or_else(|| broken("points without series"))?;
+            let points = packed::decode(MetricBatch::series_from_arrow(&series)?, body)?;
+            if group.metrics.is_empty() {
+                group.metrics = points;
+            } else {
+                group.metrics.append(&points);
+            }
+            continue;
+        }
         let batch = read_stream(body)?;
         match *kind {
             SERIES => series = Some(batch),
@@ -70,13 +96,18 @@ pub(crate) fn decode(payload: &[u8]) -> Result<WriteBatch> {
 }
 
 fn section(out: &mut Vec<u8>, kind: u8, batch: &RecordBatch) -> Result<()> {
+    framed(out, kind, |out| {
+        let mut writer = StreamWriter::try_new(out, &batch.schema()).map_err(unwritable)?;
+        writer.write(batch).map_err(unwritable)?;
+        writer.finish().map_err(unwritable)
+    })
+}
+
+fn framed(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
     out.push(kind);
     let length_at = out.len();
     out.extend([0; 4]);
-    let mut writer = StreamWriter::try_new(&mut *out, &batch.schema()).map_err(unwritable)?;
-    writer.write(batch).map_err(unwritable)?;
-    writer.finish().map_err(unwritable)?;
-    drop(writer);
+    write(out)?;
     let length = u32::try_from(out.len() - length_at - 4)
         .map_err(|_| Error::Internal("a group of writes is larger than 4 GiB".into()))?;
     out[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());

@@ -165,7 +165,7 @@ async fn refresh(inner: &Arc<Inner>) -> Result<()> {
     for (seq, group) in groups {
         let missing = missing_rows(inner, seq, group);
         if !missing.is_empty() {
-            active.apply(seq, &missing);
+            active.apply(seq, std::slice::from_ref(&missing));
         }
         active.advance(seq);
     }

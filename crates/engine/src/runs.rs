@@ -49,6 +49,7 @@ impl RunState {
 /// A run's state behind its lock.
 #[derive(Debug)]
 pub struct RunEntry {
+    run_id: RunId,
     state: Mutex<Slot>,
     used: AtomicBool,
     writer: Option<Arc<Writer>>,
@@ -88,6 +89,11 @@ struct Slot {
 }
 
 impl RunEntry {
+    /// Which run it is, known without its lock.
+    pub fn run_id(&self) -> &RunId {
+        &self.run_id
+    }
+
     /// Locks the run. Not to be held across an await.
     pub fn lock(&self) -> RunGuard<'_> {
         self.used.store(true, Ordering::Relaxed);
@@ -121,8 +127,10 @@ impl RunGuard<'_> {
         Ok(ticket)
     }
 
-    /// Notes that a write submitted elsewhere (many runs in one write) concerns this run.
-    pub fn joined(&mut self, ticket: &Ticket) {
+    /// Notes that a write submitted elsewhere (many runs in one write) concerns this run, whose state grew by `bytes`.
+    /// Whoever locks several runs does so in the order of their ids.
+    pub fn joined(&mut self, ticket: &Ticket, bytes: usize) {
+        self.size.grow(bytes);
         self.slot.submitted = self.slot.submitted.max(ticket.number());
     }
 }
@@ -215,6 +223,7 @@ impl RunStates {
         let size = Size::new(state.bytes(), &self.bytes);
         let entry = shard.entries.entry(state.run.run_id.clone()).or_insert_with(|| {
             Arc::new(RunEntry {
+                run_id: state.run.run_id.clone(),
                 state: Mutex::new(Slot { state, submitted: 0 }),
                 used: AtomicBool::new(true),
                 writer: inner.and_then(|inner| inner.writer().cloned()),

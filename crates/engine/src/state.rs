@@ -110,11 +110,11 @@ impl State {
         Self { parts: RwLock::new(parts), bytes }
     }
 
-    /// Makes a durable group visible.
-    pub(crate) fn apply(&self, seq: Seq, group: &WriteBatch) {
+    /// Makes a durable group visible, all its parts at once.
+    pub(crate) fn apply(&self, seq: Seq, group: &[WriteBatch]) {
         self.change_active(|parts| {
             parts.active.apply(seq, group);
-            parts.note(group);
+            group.iter().for_each(|part| parts.note(part));
         });
     }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use runlake_types::{Epoch, Seq, WriteBatch};
+use runlake_types::{Epoch, Seq};
 
 /// Upper bounds of the append latency histogram, microseconds.
 pub const APPEND_BUCKETS_MICROS: [u64; 12] =
@@ -68,10 +68,10 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn group(&self, writes: u64, batch: &WriteBatch) {
+    pub(crate) fn group(&self, writes: u64, points: u64) {
         self.groups.fetch_add(1, Ordering::Relaxed);
         self.writes.fetch_add(writes, Ordering::Relaxed);
-        self.points.fetch_add(batch.metrics.len() as u64, Ordering::Relaxed);
+        self.points.fetch_add(points, Ordering::Relaxed);
     }
 
     pub(crate) fn append(&self, took: Duration, bytes: usize) {

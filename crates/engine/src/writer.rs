@@ -16,6 +16,7 @@ use runlake_types::{Seq, WriteBatch};
 use runlake_wal::Log;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::codec::PACKED_POINTS;
 use crate::state::State;
 use crate::status::Counters;
 use crate::tasks::panic_text;
@@ -188,18 +189,21 @@ struct WriterThread {
 /// Writes that become durable together.
 #[derive(Default)]
 struct Group {
-    batch: WriteBatch,
+    /// In order. Small writes are put together; large ones stay as they came, for nothing is gained by moving them.
+    parts: Vec<WriteBatch>,
     bytes: usize,
     waiting: Vec<oneshot::Sender<Result<Seq>>>,
 }
 
 impl Group {
     fn add(&mut self, batch: WriteBatch, bytes: usize, done: oneshot::Sender<Result<Seq>>) {
-        if self.waiting.is_empty() {
-            self.batch = batch;
-        } else {
-            self.batch.metrics.append(&batch.metrics);
-            self.batch.changes.extend(batch.changes);
+        let is_large = |batch: &WriteBatch| batch.metrics.len() >= PACKED_POINTS;
+        match self.parts.last_mut().filter(|last| !is_large(last) && !is_large(&batch)) {
+            None => self.parts.push(batch),
+            Some(last) => {
+                last.metrics.append(&batch.metrics);
+                last.changes.extend(batch.changes);
+            }
         }
         self.bytes += bytes;
         self.waiting.push(done);
@@ -267,10 +271,10 @@ impl WriterThread {
     fn commit(&mut self, group: Group) {
         let writes = group.waiting.len() as u64;
         let bytes = group.bytes;
-        let answer = self.make_durable(&group.batch);
+        let answer = self.make_durable(&group.parts);
         if let Ok(seq) = answer {
-            self.state.apply(seq, &group.batch);
-            self.counters.group(writes, &group.batch);
+            self.state.apply(seq, &group.parts);
+            self.counters.group(writes, group.parts.iter().map(|part| part.metrics.len() as u64).sum());
         }
         self.progress.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.progress.applied.fetch_add(writes, Ordering::Release);
@@ -280,13 +284,13 @@ impl WriterThread {
         }
     }
 
-    fn make_durable(&mut self, batch: &WriteBatch) -> Result<Seq> {
+    fn make_durable(&mut self, parts: &[WriteBatch]) -> Result<Seq> {
         if let Some(error) = self.progress.failure() {
             return Err(Error::Stopped(error.to_string().into()));
         }
         let seq = self.last.next();
         self.frame.clear();
-        if let Err(error) = codec::encode(batch, &mut self.frame) {
+        if let Err(error) = codec::encode(parts, &mut self.frame) {
             // Run states were told of the write already: with it lost they would be wrong.
             self.progress.fail(error.clone());
             return Err(error);

@@ -3,7 +3,15 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+/// Some clients leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Credentials of a request. They are shown to no log.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,7 +38,7 @@ impl Credentials {
         if !scheme.eq_ignore_ascii_case("basic") {
             return None;
         }
-        let text = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+        let text = String::from_utf8(BASE64.decode(rest).ok()?).ok()?;
         let (name, password) = text.split_once(':')?;
         Some(Self::Password { name: name.to_owned(), password: password.to_owned() })
     }
@@ -57,6 +65,7 @@ mod tests {
             ("Basic YW5uOnNlY3JldA==", basic("ann", "secret")),
             ("basic  YW5uOmE6Yg==", basic("ann", "a:b")),
             ("Basic Og==", basic("", "")),
+            ("Basic YW5uOnNlY3JldA", basic("ann", "secret")),
             ("Bearer rl_x_y", Some(Credentials::Token("rl_x_y".into()))),
             ("Basic ", None),
             ("Basic !!", None),

@@ -39,15 +39,15 @@ impl MemTable {
         Self { through, ..Self::default() }
     }
 
-    /// Applies what became durable at `seq`. The batch's changes are applied in order.
+    /// Applies what became durable at `seq`, in parts. Changes are applied in order.
     ///
     /// # Panics
     /// In debug builds, if `seq` does not come after everything applied before.
-    pub fn apply(&mut self, seq: Seq, batch: &WriteBatch) {
+    pub fn apply(&mut self, seq: Seq, parts: &[WriteBatch]) {
         debug_assert!(seq > self.through, "{seq} after {}", self.through);
-        self.metrics.insert(&batch.metrics);
-        for change in &batch.changes {
-            self.apply_change(change);
+        for part in parts {
+            self.metrics.insert(&part.metrics);
+            part.changes.iter().for_each(|change| self.apply_change(change));
         }
         self.through = seq;
     }

@@ -88,7 +88,7 @@ impl MetricTable {
                 Arc::make_mut(entry.insert(Arc::new(SeriesRows::new(series.experiment_id, first))))
             }
         };
-        added + rest.filter(|point| rows.insert(*point)).count()
+        added + rows.extend(rest)
     }
 
     /// Number of points.

@@ -10,7 +10,7 @@ const CHUNK: usize = 256;
 /// Ascending points. Cloning shares full chunks and the tail; a push after a clone copies the tail only.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Points {
-    full: Vec<Arc<[Point]>>,
+    full: Vec<Arc<Vec<Point>>>,
     tail: Arc<Vec<Point>>,
 }
 
@@ -25,11 +25,20 @@ impl Points {
 
     /// Appends a point; the caller knows that it comes after the last one.
     pub(crate) fn push(&mut self, point: Point) {
+        self.push_all(point, || None);
+    }
+
+    /// Appends a point and then those that `next` gives, until it gives none or a chunk is full. The caller knows that
+    /// each comes after the one before.
+    pub(crate) fn push_all(&mut self, first: Point, mut next: impl FnMut() -> Option<Point>) {
         let tail = Arc::make_mut(&mut self.tail);
-        tail.push(point);
-        if tail.len() == CHUNK {
-            self.full.push(std::mem::take(tail).into());
+        tail.push(first);
+        while tail.len() < CHUNK {
+            let Some(point) = next() else { return };
+            tail.push(point);
         }
+        let full = std::mem::replace(&mut self.tail, Arc::new(Vec::with_capacity(CHUNK)));
+        self.full.push(full);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Point> + '_ {
@@ -39,7 +48,7 @@ impl Points {
     /// Whether a point equal to `point` is there.
     pub(crate) fn contains(&self, point: &Point) -> bool {
         let chunk_at = self.full.partition_point(|chunk| chunk[CHUNK - 1].file_order(point).is_lt());
-        let chunk = self.full.get(chunk_at).map_or(self.tail.as_slice(), |chunk| &chunk[..]);
+        let chunk = self.full.get(chunk_at).map_or(self.tail.as_slice(), |chunk| chunk.as_slice());
         chunk.binary_search_by(|at| at.file_order(point)).is_ok()
     }
 }

@@ -65,6 +65,32 @@ impl SeriesRows {
         true
     }
 
+    /// Adds points, as [`Self::insert`] does each; says how many were new. Those that come in order cost little.
+    pub(crate) fn extend(&mut self, points: impl Iterator<Item = Point>) -> usize {
+        let before = self.aggregate.count;
+        let mut points = points.peekable();
+        while let Some(point) = points.next() {
+            let Rows::Ascending(rows) = &mut self.rows else {
+                self.insert(point);
+                continue;
+            };
+            if !point.file_order(&self.greatest).is_gt() {
+                self.insert(point);
+                continue;
+            }
+            let (greatest, aggregate) = (&mut self.greatest, &mut self.aggregate);
+            *greatest = point;
+            aggregate.add_later(point);
+            rows.push_all(point, || {
+                let point = points.next_if(|point| point.file_order(greatest).is_gt())?;
+                *greatest = point;
+                aggregate.add_later(point);
+                Some(point)
+            });
+        }
+        usize::try_from(self.aggregate.count - before).unwrap_or(usize::MAX)
+    }
+
     fn insert_out_of_order(&mut self, point: Point) -> bool {
         if let Rows::Ascending(points) = &self.rows {
             if points.contains(&point) {

@@ -42,7 +42,7 @@ fn a_clone_never_sees_a_later_write() {
     for step in 0..1000 {
         batch.metrics.push(loss, point(step, 0.5));
     }
-    table.apply(Seq(1), &batch);
+    table.apply(Seq(1), std::slice::from_ref(&batch));
     let before = table.clone();
     let mut later = WriteBatch::default();
     let loss = later.metrics.add_series(series("r", "loss", None));
@@ -53,7 +53,7 @@ fn a_clone_never_sees_a_later_write() {
         experiment_id: ExperimentId::new(1),
         value: "1".into(),
     }));
-    table.apply(Seq(2), &later);
+    table.apply(Seq(2), std::slice::from_ref(&later));
     assert_eq!(before.metrics().len(), 1000);
     assert!(before.state(TableId::Params).is_none());
     assert_eq!(table.metrics().len(), 1001);
@@ -72,7 +72,7 @@ fn a_deletion_stays_to_hide_older_rows() {
     let mut table = MemTable::default();
     let mut batch = WriteBatch::default();
     batch.put(&param).delete(TableId::Params, param.key());
-    table.apply(Seq(1), &batch);
+    table.apply(Seq(1), std::slice::from_ref(&batch));
     assert_eq!(table.state(TableId::Params).and_then(|rows| rows.get(&param.key())), Some(&None));
 }
 
@@ -84,7 +84,7 @@ fn the_same_point_counts_once() {
         let loss = batch.metrics.add_series(series("r", "loss", None));
         batch.metrics.push(loss, point(1, f64::NAN));
         batch.metrics.push(loss, point(1, f64::NAN));
-        table.apply(Seq(seq), &batch);
+        table.apply(Seq(seq), std::slice::from_ref(&batch));
     }
     assert_eq!(table.metrics().len(), 1);
 }
@@ -138,7 +138,7 @@ proptest! {
                 batch.metrics.push(index, point(*step, f64::from(*value)));
                 model.entry((run, key)).or_default().insert((*step, *value));
             }
-            table.apply(Seq(seq as u64 + 1), &batch);
+            table.apply(Seq(seq as u64 + 1), std::slice::from_ref(&batch));
         }
         prop_assert_eq!(table.metrics().len(), model.values().map(BTreeSet::len).sum::<usize>());
         for ((run, key), points) in &model {

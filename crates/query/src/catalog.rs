@@ -23,7 +23,7 @@ pub const PUBLIC: &str = "public";
 pub const MLFLOW: &str = "mlflow";
 
 /// Tables SQL does not show beside those that hold secrets: who may do what is the server's business.
-const HIDDEN: &[TableId] = &[TableId::RoleGrants];
+const HIDDEN: &[TableId] = &[TableId::RoleGrants, TableId::IngestedBatches];
 
 /// The tables SQL shows.
 pub fn tables() -> impl Iterator<Item = TableId> {

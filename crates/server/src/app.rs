@@ -29,7 +29,7 @@ use crate::permit;
 use crate::rest::Rule;
 use crate::settings::Settings;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Runs whose experiment is remembered before all are forgotten.
 const MOST_HOMES: usize = 50_000;
 /// Longest request id that is taken over from a caller.
@@ -136,6 +136,10 @@ impl App {
         &self.0.metrics
     }
 
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.0.guard
+    }
+
     /// Answers one request: guard, id, caller, handler, error or panic to answer, headers, counters.
     pub(crate) async fn answer<F, Fut>(self, route: RouteMetrics, rule: Rule, handler: F, request: Request) -> Response
     where
@@ -187,7 +191,7 @@ impl App {
     }
 
     /// The caller's id of the request, or a new one.
-    fn request_id(&self, given: Option<&HeaderValue>) -> HeaderValue {
+    pub(crate) fn request_id(&self, given: Option<&HeaderValue>) -> HeaderValue {
         let is_fit = |id: &&HeaderValue| id.len() <= REQUEST_ID_BYTES && id.to_str().is_ok_and(|id| !id.is_empty());
         given.filter(is_fit).cloned().unwrap_or_else(|| {
             let number = self.0.next_id.fetch_add(1, Ordering::Relaxed);
@@ -203,7 +207,7 @@ fn random() -> u32 {
 }
 
 /// Faults of ours are told to whoever runs the server; mistakes of callers only when debugging.
-fn log(error: &ApiError) {
+pub(crate) fn log(error: &ApiError) {
     let status = error.status().as_u16();
     if let Some(cause) = error.cause() {
         tracing::error!(status, "{cause}");
@@ -214,7 +218,7 @@ fn log(error: &ApiError) {
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     format!("The server failed at this request: {}", text.unwrap_or("a panic without a message"))
 }

@@ -161,6 +161,17 @@ impl ApiError {
         Self::new(Code::InternalError, message)
     }
 
+    /// What it is called.
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The same error about a part of the request, which `place` names; `after` says what was done before it.
+    pub(crate) fn about(mut self, place: impl FnOnce(&str) -> String) -> Self {
+        self.message = place(&self.message);
+        self
+    }
+
     /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         self.status

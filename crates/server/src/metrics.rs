@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     latency: Family<RouteLabels, Histogram, fn() -> Histogram>,
     /// Connections open now.
     pub(crate) connections: Gauge,
+    /// Rows taken in bulk, by table.
+    pub(crate) ingested: Family<TableLabels, Counter>,
     /// Requests whose credentials were missing or wrong.
     pub(crate) failed_logins: Counter,
 }
@@ -41,6 +43,12 @@ struct RequestLabels {
     route: &'static str,
     method: &'static str,
     status: u16,
+}
+
+/// Which table rows went to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct TableLabels {
+    pub(crate) table: &'static str,
 }
 
 /// What one route counts.
@@ -62,7 +70,9 @@ impl Metrics {
         registry.register("http_connections", "Connections open now", connections.clone());
         let failed_logins = Counter::default();
         registry.register("failed_logins", "Requests without right credentials", failed_logins.clone());
-        Self { registry, requests, latency, connections, failed_logins }
+        let ingested = Family::default();
+        registry.register("ingested_rows", "Rows taken in bulk and durable, by table", ingested.clone());
+        Self { registry, requests, latency, connections, ingested, failed_logins }
     }
 
     /// The counters of a route.

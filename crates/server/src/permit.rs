@@ -6,6 +6,7 @@
 use runlake_artifacts::ArtifactPath;
 use runlake_identity::Role::{self, Viewer};
 use runlake_identity::Scope;
+use runlake_tracking::ingest::Rows;
 use runlake_tracking::{ArtifactPlace, uri};
 use runlake_types::{ErrorKind, ExperimentId};
 
@@ -55,6 +56,34 @@ fn denied(caller: &Caller, role: Role, object: Object) -> ApiError {
         Code::PermissionDenied,
         format!("Permission denied: {name:?} needs the role {role} for {what}. An administrator can give it."),
     )
+}
+
+/// Whether a caller may write these rows: on each run and on each logged model that they are about, as for `log-batch`.
+pub(crate) async fn admit_rows(app: &App, caller: &Caller, rows: &Rows) -> Result<()> {
+    if caller.may_everywhere(Role::Editor) {
+        return Ok(());
+    }
+    let refusal =
+        |row: usize| denied(caller, Role::Editor, Object::Batch).about(|message| format!("row {row}: {message}"));
+    let is_allowed =
+        |home: std::result::Result<ExperimentId, runlake_tracking::Error>| match home.map_err(Unclear::from) {
+            Ok(experiment) => Ok(caller.may(Role::Editor, &Scope::Experiment(experiment))),
+            Err(Unclear::Object) => Ok(false),
+            Err(Unclear::Request(error)) => Err(error),
+        };
+    for run in rows.runs() {
+        if !is_allowed(app.home_of_run(run.run_id.as_str()).await)? {
+            return Err(refusal(run.row));
+        }
+    }
+    // Collected before the first await, so that the future is `Send` for callers of any lifetime.
+    let models: Vec<(String, usize)> = rows.models().map(|(model, row)| (model.to_owned(), row)).collect();
+    for (model, row) in models {
+        if !is_allowed(app.tracking().experiment_of_model(&model).await)? {
+            return Err(refusal(row));
+        }
+    }
+    Ok(())
 }
 
 /// Why it is not known what a request is about.

@@ -9,6 +9,9 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
+/// What HTTP/2 is called when client and server choose a protocol.
+pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
+
 /// How a connection becomes an encrypted one.
 #[derive(Clone)]
 pub struct Tls(TlsAcceptor);
@@ -62,7 +65,7 @@ impl Tls {
         }
         let private = PrivateKeyDer::from_pem_file(key)
             .map_err(|error| TlsError::Key { path: key.to_owned(), reason: told(error, "it has no private key") })?;
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
             .map_err(|error| TlsError::Pair {
@@ -70,6 +73,7 @@ impl Tls {
                 key: key.to_owned(),
                 reason: error.to_string(),
             })?;
+        config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), b"http/1.1".to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 

@@ -308,7 +308,7 @@ impl Tracking {
             }
             let ticket = engine.submit(batch)?;
             for run in &mut runs {
-                run.joined(&ticket);
+                run.joined(&ticket, 0);
                 run.run.lifecycle_stage = to;
                 run.run.deleted_time = (to == Lifecycle::Deleted).then_some(now);
             }

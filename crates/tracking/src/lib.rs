@@ -19,6 +19,7 @@ mod runs;
 mod sample;
 mod text;
 
+pub mod ingest;
 pub mod model;
 pub mod search;
 pub mod uri;
@@ -36,6 +37,7 @@ use runlake_types::Timestamp;
 use runlake_webhooks::Webhooks;
 
 use crate::catalog::Catalog;
+use crate::ingest::BatchIds;
 use crate::known::Known;
 
 /// Locks that experiments share, and those that logged models share.
@@ -59,6 +61,8 @@ struct Inner {
     model_locks: Vec<tokio::sync::Mutex<()>>,
     /// Logged models known to exist.
     known_models: Known,
+    /// Names of bulk batches, and what became of them.
+    batch_ids: BatchIds,
     /// Who wants to be told of what happens; set once, when the server is put together.
     webhooks: OnceLock<Webhooks>,
 }
@@ -78,6 +82,7 @@ impl Tracking {
                 naming: tokio::sync::Mutex::default(),
                 model_locks: (0..LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
                 known_models: Known::default(),
+                batch_ids: BatchIds::default(),
                 webhooks: OnceLock::new(),
             }),
         };

@@ -152,15 +152,21 @@ impl Tracking {
             return Err(no_run(run_id));
         }
         for model_id in models {
-            if self.inner.known_models.contains(model_id) {
-                continue;
-            }
-            let key = KeyBuilder::default().text(model_id).build();
-            if self.inner.engine.view().get::<LoggedModel>(&key).await?.is_none() {
-                return Err(Error::invalid(format!("Logged model with ID '{model_id}' not found.")));
-            }
-            self.inner.known_models.insert(model_id);
+            self.check_model(model_id).await?;
         }
+        Ok(())
+    }
+
+    /// That a model points are attached to exists.
+    pub(crate) async fn check_model(&self, model_id: &str) -> Result<()> {
+        if self.inner.known_models.contains(model_id) {
+            return Ok(());
+        }
+        let key = KeyBuilder::default().text(model_id).build();
+        if self.inner.engine.view().get::<LoggedModel>(&key).await?.is_none() {
+            return Err(Error::invalid(format!("Logged model with ID '{model_id}' not found.")));
+        }
+        self.inner.known_models.insert(model_id);
         Ok(())
     }
 }
@@ -193,7 +199,7 @@ fn check_unchanged(state: &RunState, params: &[(&str, &str)]) -> Result<()> {
 }
 
 /// Adds a param unless it is there, which the caller has seen to be the same.
-fn add_param(state: &mut RunState, write: &mut WriteBatch, key: &str, value: &str) {
+pub(crate) fn add_param(state: &mut RunState, write: &mut WriteBatch, key: &str, value: &str) {
     if state.params.contains_key(key) {
         return;
     }

@@ -92,6 +92,29 @@ impl MetricBatch {
         }
     }
 
+    /// A batch whose points refer to `series` by place.
+    ///
+    /// # Panics
+    /// When the columns are not of one length, or a point refers to a series that is not there.
+    pub fn of_columns(
+        series: Vec<Series>,
+        series_index: Vec<u32>,
+        steps: Vec<i64>,
+        timestamps: Vec<i64>,
+        values: Vec<f64>,
+    ) -> Self {
+        let count = values.len();
+        assert!(
+            series_index.len() == count && steps.len() == count && timestamps.len() == count,
+            "columns of different lengths"
+        );
+        assert!(
+            series_index.iter().all(|index| (*index as usize) < series.len()),
+            "points of series that are not there"
+        );
+        Self { series, series_index, steps, timestamps, values }
+    }
+
     /// Makes `series` known and returns the number its points refer to it by.
     ///
     /// # Panics
@@ -145,6 +168,21 @@ impl MetricBatch {
         &self.series_index
     }
 
+    /// Steps of the points.
+    pub fn steps(&self) -> &[i64] {
+        &self.steps
+    }
+
+    /// Times of the points, microseconds since the Unix epoch.
+    pub fn timestamps(&self) -> &[i64] {
+        &self.timestamps
+    }
+
+    /// Values of the points.
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
     /// The points in the order they were pushed, with the number of their series.
     pub fn points(&self) -> impl ExactSizeIterator<Item = (u32, Point)> + '_ {
         (0..self.len()).map(|at| (self.series_index[at], self.point(at)))
@@ -170,6 +208,18 @@ impl MetricBatch {
 
     /// The batch as two Arrow batches, for the WAL: the series, and the points that refer to them by row number.
     pub fn to_arrow(&self) -> Result<(RecordBatch, RecordBatch), SchemaError> {
+        let points = RecordBatch::try_from_iter_with_nullable([
+            ("series", Arc::new(UInt32Array::from(self.series_index.clone())) as ArrayRef, false),
+            ("step", Arc::new(Int64Array::from(self.steps.clone())), false),
+            ("timestamp", Arc::new(Int64Array::from(self.timestamps.clone())), false),
+            ("value", Arc::new(Float64Array::from(self.values.clone())), false),
+        ])
+        .map_err(unfit)?;
+        Ok((self.series_to_arrow()?, points))
+    }
+
+    /// The series alone as an Arrow batch.
+    pub fn series_to_arrow(&self) -> Result<RecordBatch, SchemaError> {
         let mut run_ids = StringBuilder::with_capacity(self.series.len(), self.series.len() * 32);
         let mut keys = StringBuilder::with_capacity(self.series.len(), self.series.len() * 16);
         let mut model_ids = StringBuilder::new();
@@ -184,7 +234,7 @@ impl MetricBatch {
             dataset_digests.append_option(attribution.and_then(|a| a.dataset_digest.as_deref()));
         }
         let experiments = self.series.iter().map(|series| series.experiment_id.number());
-        let series = RecordBatch::try_from_iter_with_nullable([
+        RecordBatch::try_from_iter_with_nullable([
             ("run_id", Arc::new(run_ids.finish()) as ArrayRef, false),
             ("experiment_id", Arc::new(UInt64Array::from_iter_values(experiments)), false),
             ("key", Arc::new(keys.finish()), false),
@@ -192,19 +242,28 @@ impl MetricBatch {
             ("dataset_name", Arc::new(dataset_names.finish()), true),
             ("dataset_digest", Arc::new(dataset_digests.finish()), true),
         ])
-        .map_err(unfit)?;
-        let points = RecordBatch::try_from_iter_with_nullable([
-            ("series", Arc::new(UInt32Array::from(self.series_index.clone())) as ArrayRef, false),
-            ("step", Arc::new(Int64Array::from(self.steps.clone())), false),
-            ("timestamp", Arc::new(Int64Array::from(self.timestamps.clone())), false),
-            ("value", Arc::new(Float64Array::from(self.values.clone())), false),
-        ])
-        .map_err(unfit)?;
-        Ok((series, points))
+        .map_err(unfit)
     }
 
     /// The batch back from [`Self::to_arrow`].
     pub fn from_arrow(series: &RecordBatch, points: &RecordBatch) -> Result<Self, SchemaError> {
+        let batch = Self {
+            series: Self::series_from_arrow(series)?,
+            series_index: primitive::<UInt32Type>(points, "series")?,
+            steps: primitive::<Int64Type>(points, "step")?,
+            timestamps: primitive::<Int64Type>(points, "timestamp")?,
+            values: primitive::<Float64Type>(points, "value")?,
+        };
+        match batch.series_index.iter().find(|index| **index as usize >= batch.series.len()) {
+            Some(index) => {
+                Err(SchemaError::new("metrics", format!("points refer to series {index}, which is not there")))
+            }
+            None => Ok(batch),
+        }
+    }
+
+    /// The series back from [`Self::series_to_arrow`].
+    pub fn series_from_arrow(series: &RecordBatch) -> Result<Vec<Series>, SchemaError> {
         let text = |name: &str| column(series, name)?.as_string_opt::<i32>().ok_or_else(|| wrong_type(name));
         let run_ids = text("run_id")?;
         let keys = text("key")?;
@@ -229,19 +288,7 @@ impl MetricBatch {
                 attribution: (attribution != Attribution::default()).then(|| Arc::new(attribution)),
             }
         });
-        let batch = Self {
-            series: rows.collect(),
-            series_index: primitive::<UInt32Type>(points, "series")?,
-            steps: primitive::<Int64Type>(points, "step")?,
-            timestamps: primitive::<Int64Type>(points, "timestamp")?,
-            values: primitive::<Float64Type>(points, "value")?,
-        };
-        match batch.series_index.iter().find(|index| **index as usize >= batch.series.len()) {
-            Some(index) => {
-                Err(SchemaError::new("metrics", format!("points refer to series {index}, which is not there")))
-            }
-            None => Ok(batch),
-        }
+        Ok(rows.collect())
     }
 }
 
@@ -307,6 +354,25 @@ impl MetricAggregate {
     /// Adds one point that is not in here yet.
     pub fn add(&mut self, point: Point) {
         *self = self.merged(&Self::of(point));
+    }
+
+    /// Adds one point that comes after all that are in here, in file order.
+    pub fn add_later(&mut self, point: Point) {
+        let Point { step, timestamp, value } = point;
+        if (step, timestamp) > (self.last.step, self.last.timestamp) || point.recency(&self.last).is_gt() {
+            self.last = point;
+        }
+        if !value.is_nan() {
+            // At the same value the earlier step stays.
+            if self.min.is_none_or(|(least, _)| value < least) {
+                self.min = Some((value, step));
+            }
+            if self.max.is_none_or(|(greatest, _)| value > greatest) {
+                self.max = Some((value, step));
+            }
+        }
+        self.sum += value;
+        self.count += 1;
     }
 
     /// Both together. The caller knows that they share no point.
@@ -388,6 +454,21 @@ mod tests {
                 [None, None] => unreachable!("not empty"),
             };
             prop_assert_eq!(merged, whole);
+        }
+
+        #[test]
+        fn adding_in_order_is_adding(values in prop::collection::vec((-3i64..3, -2i8..3), 1..20)) {
+            let value = |value: i8| if value == -2 { f64::NAN } else { f64::from(value) };
+            let mut points: Vec<_> = values.iter().map(|(step, number)| point(*step, value(*number))).collect();
+            points.sort_by(Point::file_order);
+            points.dedup();
+            let mut each = MetricAggregate::of(points[0]);
+            let mut later = each;
+            for point in &points[1..] {
+                each.add(*point);
+                later.add_later(*point);
+            }
+            prop_assert_eq!(format!("{each:?}"), format!("{later:?}"));
         }
     }
 }

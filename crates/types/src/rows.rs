@@ -259,6 +259,17 @@ rows! {
         dataset_name: Option<String>,
         dataset_digest: Option<String>,
     }
+
+    /// A bulk batch that was written, by the name its sender gave it.
+    IngestedBatches => IngestedBatch {
+        [
+            /// Name of the user who sent it; empty where nobody has to log in.
+            user_name: String,
+            batch_id: String,
+        ]
+        time: Timestamp,
+        rows: i64,
+    }
 }
 
 macro_rules! text_enum {

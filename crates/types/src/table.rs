@@ -181,6 +181,8 @@ tables! {
     Tokens = 31, "tokens", rows::Token;
     /// Who has which role, and for what.
     RoleGrants = 32, "role_grants", rows::RoleGrant;
+    /// Batches that callers named when they sent them, so that one sent again is not written again.
+    IngestedBatches = 40, "ingested_batches", rows::IngestedBatch;
 }
 
 impl TableId {

@@ -59,7 +59,7 @@ fn text(group: &WriteBatch) -> String {
 #[test]
 fn a_group_survives_the_log() {
     let mut payload = Vec::new();
-    encode(&group(), &mut payload).expect("encodes");
+    encode(&[group()], &mut payload).expect("encodes");
     assert_eq!(text(&decode(&payload).expect("decodes")), text(&group()));
 }
 
@@ -69,14 +69,14 @@ fn a_group_of_the_first_version_is_read_by_every_later_one() {
     let decoded = decode(golden).expect("decodes");
     assert_eq!(text(&decoded), text(&group()));
     let mut again = Vec::new();
-    encode(&decoded, &mut again).expect("encodes");
+    encode(std::slice::from_ref(&decoded), &mut again).expect("encodes");
     assert_eq!(text(&decode(&again).expect("decodes")), text(&group()));
 }
 
 #[test]
 fn a_cut_payload_is_an_error_and_not_a_panic() {
     let mut payload = Vec::new();
-    encode(&group(), &mut payload).expect("encodes");
+    encode(&[group()], &mut payload).expect("encodes");
     for length in 0..payload.len() {
         // Cut between two sections it is a shorter group, which the frame's checksum rules out.
         if let Ok(part) = decode(&payload[..length]) {

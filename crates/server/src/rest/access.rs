@@ -170,6 +170,8 @@ const TABLE: &[(&str, &str, Rule)] = &[
     ("GET POST", "/api/runlake/webhooks", Needs(Admin, Everything)),
     ("GET PATCH DELETE", "/api/runlake/webhooks/{webhook_id}", Needs(Admin, Everything)),
     ("POST", "/api/runlake/webhooks/{webhook_id}/test", Needs(Admin, Everything)),
+    // Rows of any number of runs: each batch is looked at when it is there.
+    ("POST", "/api/runlake/ingest", SignedIn),
     // The server and the lake.
     ("GET", "/health", Open),
     ("GET", "/version", Open),

@@ -10,6 +10,7 @@ mod changes;
 mod download;
 mod elsewhere;
 mod experiments;
+mod ingest;
 mod lake;
 mod lineage;
 mod logged_models;
@@ -205,6 +206,7 @@ impl Table {
         self.post("3.0/mlflow/ui-telemetry", elsewhere::nothing);
 
         self.at_root(GET, "/api/runlake/metrics/envelope", metrics::envelope);
+        self.at_root(POST, "/api/runlake/ingest", ingest::ingest);
         self.at_root(GET, "/api/runlake/lineage", lineage::lineage);
         self.at_root(POST, "/api/runlake/sql", sql::sql);
         self.at_root(GET, "/api/runlake/changes", changes::changes);
@@ -343,4 +345,4 @@ fn framed<H: Handler>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

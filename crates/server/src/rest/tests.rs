@@ -17,6 +17,7 @@ use crate::settings::Settings;
 
 mod access;
 mod identity;
+mod ingest;
 
 /// A server without a socket, over a lake in memory.
 struct Server(Router);
@@ -41,7 +42,7 @@ impl Answer {
     }
 }
 
-async fn app(settings: Settings) -> App {
+pub(crate) async fn app(settings: Settings) -> App {
     app_with(settings, "memory://", Arc::new(SystemClock)).await
 }
 

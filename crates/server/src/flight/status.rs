@@ -1,0 +1,70 @@
+//! One mapping from errors to gRPC's codes. The sentences are those of REST.
+
+use tonic::{Code as GrpcCode, Status};
+
+use crate::error::{ApiError, Code};
+
+/// What a caller is told of an error.
+pub(super) fn of(error: ApiError) -> Status {
+    Status::new(code(error.code()), error.message())
+}
+
+const fn code(code: Code) -> GrpcCode {
+    match code {
+        Code::InvalidParameterValue | Code::BadRequest => GrpcCode::InvalidArgument,
+        Code::ResourceDoesNotExist | Code::EndpointNotFound => GrpcCode::NotFound,
+        Code::ResourceAlreadyExists => GrpcCode::AlreadyExists,
+        Code::InvalidState => GrpcCode::FailedPrecondition,
+        Code::Unauthenticated => GrpcCode::Unauthenticated,
+        Code::PermissionDenied => GrpcCode::PermissionDenied,
+        Code::NotImplemented => GrpcCode::Unimplemented,
+        Code::RequestLimitExceeded => GrpcCode::ResourceExhausted,
+        Code::TemporarilyUnavailable => GrpcCode::Unavailable,
+        Code::InternalError => GrpcCode::Internal,
+    }
+}
+
+/// The HTTP status that says nearly the same, for the metrics page.
+pub(super) const fn http(code: GrpcCode) -> u16 {
+    match code {
+        GrpcCode::Ok => 200,
+        GrpcCode::InvalidArgument | GrpcCode::OutOfRange => 400,
+        GrpcCode::Unauthenticated => 401,
+        GrpcCode::PermissionDenied => 403,
+        GrpcCode::NotFound => 404,
+        GrpcCode::AlreadyExists | GrpcCode::FailedPrecondition | GrpcCode::Aborted => 409,
+        GrpcCode::ResourceExhausted => 429,
+        GrpcCode::Cancelled => 499,
+        GrpcCode::Unimplemented => 501,
+        GrpcCode::Unavailable => 503,
+        GrpcCode::DeadlineExceeded => 504,
+        GrpcCode::Internal | GrpcCode::DataLoss | GrpcCode::Unknown => 500,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_own() {
+        for (given, expected, status) in [
+            (Code::InvalidParameterValue, GrpcCode::InvalidArgument, 400),
+            (Code::BadRequest, GrpcCode::InvalidArgument, 400),
+            (Code::ResourceDoesNotExist, GrpcCode::NotFound, 404),
+            (Code::EndpointNotFound, GrpcCode::NotFound, 404),
+            (Code::ResourceAlreadyExists, GrpcCode::AlreadyExists, 409),
+            (Code::InvalidState, GrpcCode::FailedPrecondition, 409),
+            (Code::Unauthenticated, GrpcCode::Unauthenticated, 401),
+            (Code::PermissionDenied, GrpcCode::PermissionDenied, 403),
+            (Code::NotImplemented, GrpcCode::Unimplemented, 501),
+            (Code::RequestLimitExceeded, GrpcCode::ResourceExhausted, 429),
+            (Code::TemporarilyUnavailable, GrpcCode::Unavailable, 503),
+            (Code::InternalError, GrpcCode::Internal, 500),
+        ] {
+            let status_of = of(ApiError::new(given, "why"));
+            assert_eq!((status_of.code(), status_of.message()), (expected, "why"), "{given:?}");
+            assert_eq!(http(expected), status, "{given:?}");
+        }
+    }
+}
