@@ -48,9 +48,9 @@ pub(crate) const VIEWS: &[(&str, &str)] = &[
         "SELECT r.run_id, r.experiment_id, r.user_id AS created_by, r.start_time, r.end_time, r.run_name, r.status, \
          p.params, t.tags, m.aggregated_metrics, r.deleted_time AS delete_time \
          FROM runlake.public.runs r \
-         LEFT JOIN (SELECT run_id, map(array_agg(key), array_agg(value)) AS params FROM runlake.public.params \
+         LEFT JOIN (SELECT run_id, map(array_agg(arrow_cast(key, 'Utf8')), array_agg(value)) AS params FROM runlake.public.params \
          GROUP BY run_id) p ON p.run_id = r.run_id \
-         LEFT JOIN (SELECT run_id, map(array_agg(key), array_agg(value)) AS tags FROM runlake.public.tags \
+         LEFT JOIN (SELECT run_id, map(array_agg(arrow_cast(key, 'Utf8')), array_agg(value)) AS tags FROM runlake.public.tags \
          GROUP BY run_id) t ON t.run_id = r.run_id \
          LEFT JOIN (SELECT run_id, array_agg(named_struct('metric_name', key, 'latest_value', value, 'min_value', min, \
          'max_value', max)) AS aggregated_metrics FROM runlake.public.latest_metrics GROUP BY run_id) m \

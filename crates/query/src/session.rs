@@ -57,7 +57,9 @@ pub(crate) async fn over_all(lake: &Lake) -> Result<SessionState, DataFusionErro
     let (state, catalogs) = with_catalog(&lake.base, Arc::new(Catalog::new(&lake.view)));
     let full = Catalog::new(&lake.view).with_views(&state).await?;
     catalogs.register_catalog(DATABASE.to_owned(), Arc::new(full));
-    Ok(SessionStateBuilder::new_from_existing(state).with_table_function_list(functions::all(lake)).build())
+    let mut functions = functions::all(lake);
+    functions.extend(state.table_functions().values().cloned());
+    Ok(SessionStateBuilder::new_from_existing(state).with_table_function_list(functions).build())
 }
 
 fn with_catalog(base: &SessionState, catalog: Arc<Catalog>) -> (SessionState, Arc<MemoryCatalogProviderList>) {

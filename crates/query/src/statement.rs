@@ -12,7 +12,7 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, TableFactor, Value as Token, VisitMut, VisitorMut,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
 
 use crate::catalog;
 use crate::{Error, Parameters, Result};
@@ -27,7 +27,7 @@ pub(crate) fn parse(sql: &str, parameters: &Parameters) -> Result<Statement> {
     if sql.len() > SQL_BYTES {
         return Err(Error::Invalid(format!("the statement has {} bytes; at most {SQL_BYTES} are taken", sql.len())));
     }
-    let dialect = PostgreSqlDialect {};
+    let dialect = GenericDialect {};
     let mut statements = DFParserBuilder::new(sql)
         .with_dialect(&dialect)
         .with_recursion_limit(DEPTH)

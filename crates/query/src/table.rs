@@ -71,13 +71,9 @@ impl ViewTable {
         plans.extend(untouched.plain()?);
         plans.extend(touched.without(self.table, keys)?);
         let rows: Vec<_> = changed.into_iter().filter_map(|(_, row)| row).collect();
-        plans.extend(memory::state(self.table, &self.schema, rows, scan_projection(&touched))?);
+        plans.extend(memory::state(self.table, &self.schema, rows, touched.projection().cloned())?);
         Ok(plans)
     }
-}
-
-fn scan_projection(scan: &FileScan<'_>) -> Option<Vec<usize>> {
-    scan.projection().cloned()
 }
 
 #[async_trait]

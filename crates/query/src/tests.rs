@@ -54,21 +54,29 @@ impl Lake {
     async fn metrics(&self, run_id: &str, key: &str, points: impl IntoIterator<Item = (i64, f64)>) {
         let metrics: Vec<MetricInput<'_>> = points
             .into_iter()
-            .map(|(step, value)| MetricInput { key: key.into(), value, timestamp_ms: 1_000 + step, step, ..MetricInput::default() })
+            .map(|(step, value)| MetricInput {
+                key: key.into(),
+                value,
+                timestamp_ms: 1_000 + step,
+                step,
+                model_id: None,
+                dataset_name: None,
+                dataset_digest: None,
+            })
             .collect();
         for metrics in metrics.chunks(1000) {
-            self.log(LogBatch { run_id, metrics, ..LogBatch::default() }).await;
+            self.log(LogBatch { run_id, metrics, params: &[], tags: &[] }).await;
         }
     }
 
     async fn params(&self, run_id: &str, params: &[(&str, &str)]) {
         let params: Vec<_> = params.iter().map(|(key, value)| KeyValue { key, value }).collect();
-        self.log(LogBatch { run_id, params: &params, ..LogBatch::default() }).await;
+        self.log(LogBatch { run_id, metrics: &[], params: &params, tags: &[] }).await;
     }
 
     async fn tags(&self, run_id: &str, tags: &[(&str, &str)]) {
         let tags: Vec<_> = tags.iter().map(|(key, value)| KeyValue { key, value }).collect();
-        self.log(LogBatch { run_id, tags: &tags, ..LogBatch::default() }).await;
+        self.log(LogBatch { run_id, metrics: &[], params: &[], tags: &tags }).await;
     }
 
     async fn log(&self, batch: LogBatch<'_>) {

@@ -7,7 +7,7 @@ use datafusion::arrow::array::{
     Array as _, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringViewArray, StringViewBuilder,
 };
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use datafusion::arrow::datatypes::{Field, Float64Type, Schema};
 use datafusion::execution::memory_pool::MemoryConsumer;
 use rustc_hash::FxHashMap;
 
@@ -20,7 +20,7 @@ pub(super) const SIGNATURE: Signature =
 /// Columns of an answer: more would make a table that no tool reads.
 const COLUMNS: usize = 20_000;
 /// Integers beyond this are not exact as doubles.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+const EXACT: u64 = 1 << 53;
 
 /// The active runs of some experiments, newest first. `params.<key>` is a DOUBLE where every value is a number,
 /// `metrics.<key>` is the last value, `tags.<key>` is text.
@@ -183,9 +183,10 @@ fn number(text: &str) -> Option<f64> {
     if is_padded || !(starts_well || is_special) {
         return None;
     }
-    let number: f64 = text.parse().ok()?;
-    let is_integer = digits.bytes().all(|byte| byte.is_ascii_digit());
-    (!is_integer || number.abs() <= EXACT).then_some(number)
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u64>().ok()? > EXACT {
+        return None;
+    }
+    text.parse().ok()
 }
 
 fn texts(cells: &[(u32, (u32, u32))], batches: &[RecordBatch], rows: usize) -> ArrayRef {

@@ -44,6 +44,11 @@ impl<'a> FileScan<'a> {
         Self { schema, files, projection, limit }
     }
 
+    /// The columns that are wanted; `None`: all.
+    pub(crate) fn projection(&self) -> Option<&Vec<usize>> {
+        self.projection
+    }
+
     /// The files for which `first` holds, and the others.
     pub(crate) fn split(self, first: impl Fn(&DataFile) -> bool) -> (Self, Self) {
         let (a, b) = self.files.iter().cloned().partition(|file| first(file));

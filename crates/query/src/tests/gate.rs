@@ -54,7 +54,7 @@ async fn mistakes_are_told_with_their_place_or_the_nearest_name() {
     let lake = Lake::open().await;
     for (sql, wanted) in [
         ("SELEC 1", "Line: 1"),
-        ("SELECT *\nFROM runs WHERE", "end"),
+        ("SELECT *\nFROM runs WHERE", "EOF"),
         ("SELECT * FROM run", "did you mean runs"),
         ("SELECT * FROM metric", "metrics"),
         ("SELECT * FROM zzz", "there are"),

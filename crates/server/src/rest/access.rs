@@ -179,6 +179,8 @@ const TABLE: &[(&str, &str, Rule)] = &[
     ("GET", "/metrics", Needs(Viewer, Everything)),
     ("GET", "3.0/mlflow/server-info", SignedIn),
     ("GET POST", "3.0/mlflow/ui-telemetry", SignedIn),
+    ("GET", "/api/runlake/openapi.json", Open),
+    ("GET", "/api/runlake/docs", Open),
     ("GET", "/api/runlake/status", Needs(Viewer, Everything)),
     ("POST", "/api/runlake/flush", Needs(Editor, Everything)),
     ("POST", "/api/runlake/compact", Needs(Admin, Everything)),

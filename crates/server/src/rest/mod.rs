@@ -18,6 +18,7 @@ mod metrics;
 mod mlflow_users;
 mod model_versions;
 mod multipart;
+mod openapi;
 mod registered_models;
 mod run_data;
 mod runs;
@@ -210,6 +211,8 @@ impl Table {
         self.at_root(GET, "/api/runlake/lineage", lineage::lineage);
         self.at_root(POST, "/api/runlake/sql", sql::sql);
         self.at_root(GET, "/api/runlake/changes", changes::changes);
+        self.at_root(GET, "/api/runlake/openapi.json", openapi::document);
+        self.at_root(GET, "/api/runlake/docs", openapi::page);
         self.at_root(GET, "/api/runlake/status", lake::status);
         self.at_root(POST, "/api/runlake/flush", lake::flush);
         self.at_root(POST, "/api/runlake/compact", lake::compact);

@@ -6,6 +6,7 @@ use http_body_util::BodyExt as _;
 use runlake_artifacts::Artifacts;
 use runlake_engine::Engine;
 use runlake_identity::{Identity, IdentitySettings};
+use runlake_query::Queries;
 use runlake_storage::{Store, StoreSettings};
 use runlake_tracking::{Tracking, TrackingSettings};
 use runlake_types::{Clock, ManualClock, SystemClock};
@@ -66,7 +67,9 @@ impl Server {
     async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.0.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        // Events have no end.
+        let is_endless = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_endless { Vec::new() } else { body.collect().await.unwrap().to_bytes().to_vec() };
         Answer { status: parts.status, headers: parts.headers, body }
     }
 

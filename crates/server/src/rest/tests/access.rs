@@ -118,6 +118,10 @@ const ROUTES: &[(&str, &str, &str)] = &[
     // What a batch's rows are about, tests/ingest.rs asks.
     ("POST /api/runlake/ingest", "signed-in", "{}"),
     ("GET /api/runlake/lineage", "viewer all", "?of=models:/m/1"),
+    ("POST /api/runlake/sql", "viewer all", r#"{"sql": "SELECT 1"}"#),
+    ("GET /api/runlake/changes", "signed-in", ""),
+    ("GET /api/runlake/openapi.json", "open", ""),
+    ("GET /api/runlake/docs", "open", ""),
     ("GET /api/runlake/registry/policy", "viewer model", "?name=m"),
     ("PUT /api/runlake/registry/policy", "admin model", r#"{"name": "m", "required_approvals": 0}"#),
     ("DELETE /api/runlake/registry/policy", "admin model", r#"{"name": "m"}"#),
@@ -532,4 +536,13 @@ async fn files_belong_to_the_nearest_experiment() {
         let answer = guarded.ask(Some(name), method, &format!("{files}{path}"), "x".into()).await;
         assert_eq!(answer.status != StatusCode::FORBIDDEN, is_let_in, "{name} {method} {path}: {}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn routes_of_our_own_are_described() {
+    let listed = super::super::listed(app(Settings::default()).await).all_routes();
+    let own: BTreeSet<String> = listed.into_iter().filter(|route| route.contains(" /api/runlake/")).collect();
+    let described: BTreeSet<String> =
+        super::super::openapi::OPERATIONS.iter().map(|row| format!("{} {}", row.verb, row.path)).collect();
+    assert_eq!(own, described);
 }
