@@ -93,7 +93,7 @@ struct StoreServer {
 
 impl StoreServer {
     fn s3() -> Self {
-        let moto = tools::python(&folder(), "moto").with_file_name("moto_server");
+        let moto = tools::python(&folder(), "moto", &[]).with_file_name("moto_server");
         let port = free_port();
         let process = spawn(Command::new(moto).args(["-H", "127.0.0.1", "-p", &port.to_string()]), port);
         let variables = variables(&[
@@ -108,7 +108,7 @@ impl StoreServer {
         let script = format!(
             "import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:{port}/{CONTAINER}', method='PUT'))"
         );
-        tools::run(Command::new(tools::python(&folder(), "moto")).args(["-c", &script]));
+        tools::run(Command::new(tools::python(&folder(), "moto", &[])).args(["-c", &script]));
         store
     }
 

@@ -13,10 +13,12 @@ const MARK: &str = "finished";
 /// Held by whoever makes one: several tests want the same.
 static MAKING: Mutex<()> = Mutex::new(());
 
-/// The python of the environment that `requirements-<name>.txt` and `constraints-<name>.txt` of `folder` describe.
-pub(crate) fn python(folder: &Path, name: &str) -> PathBuf {
+/// The python of the environment that `requirements-<name>.txt` and `constraints-<name>.txt` of `folder` describe. The
+/// `packages` of this repository are in it as they are at any time (editable); what builds them is among the requirements.
+pub(crate) fn python(folder: &Path, name: &str, packages: &[PathBuf]) -> PathBuf {
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let files = ["requirements", "constraints"].map(|kind| folder.join(format!("{kind}-{name}.txt")));
+    let mut files = ["requirements", "constraints"].map(|kind| folder.join(format!("{kind}-{name}.txt"))).to_vec();
+    files.extend(packages.iter().map(|package| package.join("pyproject.toml")));
     let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("venv-{name}"));
     let python = venv.join("bin/python");
     let Some(wanted) = unfinished(&venv, &files) else { return python };
@@ -24,6 +26,11 @@ pub(crate) fn python(folder: &Path, name: &str) -> PathBuf {
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r"]);
     run(pip.arg(&files[0]).arg("-c").arg(&files[1]));
+    for package in packages {
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+        run(pip.args(["--no-deps", "--no-build-isolation", "--editable"]).arg(package));
+    }
     fs::write(venv.join(MARK), wanted).expect("the environment can be written to");
     python
 }
