@@ -17,6 +17,7 @@ mod session;
 mod settings;
 mod statement;
 mod table;
+mod yielding;
 
 pub use answer::Answer;
 pub use catalog::{DATABASE, MLFLOW, PUBLIC, functions, tables};

@@ -17,6 +17,7 @@ use runlake_engine::View;
 use crate::catalog::{Catalog, DATABASE, PUBLIC};
 use crate::functions::{self, Lake};
 use crate::table::STORE;
+use crate::yielding::Yielding;
 use crate::{Result, Settings};
 
 /// Consumers of memory that an error names.
@@ -44,7 +45,10 @@ pub(crate) fn base(objects: &Arc<dyn ObjectStore>, settings: &Settings) -> Resul
     let options = config.options_mut();
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
-    Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build())
+    Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(Yielding))
+        .build())
 }
 
 /// A session over the tables, without views and functions.

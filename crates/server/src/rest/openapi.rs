@@ -11,18 +11,12 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, header};
 use runlake_identity::Role;
-use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathsBuilder};
-use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::response::{ResponseBuilder, ResponsesBuilder};
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, RefOr, Required};
+use serde_json::{Map, Value, json};
 
 use super::access::{self, Object, Rule};
 use crate::call::Call;
 use crate::error::Result;
-use crate::wire::json;
+use crate::wire;
 
 pub(super) use operations::OPERATIONS;
 
@@ -70,7 +64,7 @@ pub(super) enum Kind {
 }
 
 pub(super) async fn document(_call: Call) -> Result<Response> {
-    Ok(json(&describe()))
+    Ok(wire::json(&describe()))
 }
 
 /// A page without scripts.
@@ -83,105 +77,87 @@ pub(super) async fn page(_call: Call) -> Result<Response> {
     Ok(response)
 }
 
-fn describe() -> OpenApi {
-    let mut paths = PathsBuilder::new();
+/// The document, in OpenAPI 3.1 (<https://spec.openapis.org/oas/v3.1.1.html>). Requests are read field by field and not
+/// into types, so there is nothing that a macro could describe.
+fn describe() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
     for operation in OPERATIONS {
-        paths = paths.path(operation.path, PathItem::new(method(operation.verb), described(operation)));
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.verb.to_lowercase()] = described(operation);
     }
-    let components = ComponentsBuilder::new()
-        .security_scheme("password", SecurityScheme::Http(Http::new(HttpAuthScheme::Basic)))
-        .security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)))
-        .build();
-    OpenApiBuilder::new()
-        .info(
-            InfoBuilder::new()
-                .title("runlake")
-                .version(crate::VERSION)
-                .description(Some("Routes of runlake's own. MLflow's REST API is served beside them."))
-                .build(),
-        )
-        .paths(paths.build())
-        .components(Some(components))
-        .build()
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "runlake",
+            "version": crate::VERSION,
+            "description": "Routes of runlake's own. MLflow's REST API is served beside them.",
+        },
+        "paths": paths,
+        "components": {"securitySchemes": {
+            "password": {"type": "http", "scheme": "basic"},
+            "token": {"type": "http", "scheme": "bearer"},
+        }},
+    })
 }
 
-fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
-    let mut builder = OperationBuilder::new()
-        .tag(operation.group)
-        .summary(Some(operation.does))
-        .description(Some(for_whom(operation)))
-        .operation_id(Some(id(operation)));
-    if needs_credentials(operation) {
-        builder = builder
-            .security(SecurityRequirement::new("password", Vec::<String>::new()))
-            .security(SecurityRequirement::new("token", Vec::<String>::new()));
-    }
-    let mut body = ObjectBuilder::new();
-    let (mut has_body, mut stream) = (false, None);
+fn described(operation: &Operation) -> Value {
+    let (mut parameters, mut properties, mut required) = (Vec::new(), Map::new(), Vec::new());
+    let mut body = None;
     for field in operation.takes {
         let place = match field.at {
-            At::Path => ParameterIn::Path,
-            At::Query => ParameterIn::Query,
+            At::Path => "path",
+            At::Query => "query",
             At::Body => {
-                has_body = true;
-                body = body.property(field.name, schema(field));
+                properties.insert(field.name.to_owned(), schema(field));
                 if field.required {
-                    body = body.required(field.name);
+                    required.push(field.name);
                 }
                 continue;
             }
             At::Stream(media_type) => {
-                stream = Some(media_type);
+                body = Some(json!({"required": true, "content": {media_type: {}}}));
                 continue;
             }
         };
-        let required = if field.required { Required::True } else { Required::False };
-        let parameter = ParameterBuilder::new().name(field.name).parameter_in(place).required(required);
-        builder = builder.parameter(parameter.description(Some(field.about)).schema(Some(schema(field))));
+        parameters.push(json!({
+            "name": field.name, "in": place, "required": field.required, "description": field.about, "schema": schema(field),
+        }));
     }
-    if has_body || stream.is_some() {
-        let content = match stream {
-            Some(_) => ContentBuilder::new().build(),
-            None => ContentBuilder::new().schema(Some(Schema::Object(body.build()))).build(),
-        };
-        let body = RequestBodyBuilder::new().content(stream.unwrap_or("application/json"), content);
-        builder = builder.request_body(Some(body.required(Some(Required::True)).build()));
+    if !properties.is_empty() {
+        let schema = json!({"type": "object", "properties": properties, "required": required});
+        body = Some(json!({"required": true, "content": {"application/json": {"schema": schema}}}));
     }
-    let mut good = ResponseBuilder::new().description(operation.gives);
-    for media_type in operation.as_types {
-        good = good.content(*media_type, ContentBuilder::new().build());
+    let answers: Map<String, Value> = operation.as_types.iter().map(|kind| ((*kind).to_owned(), json!({}))).collect();
+    let text = json!({"type": "string"});
+    let refusal = json!({"type": "object", "properties": {"error_code": text, "message": text}});
+    let mut described = json!({
+        "tags": [operation.group],
+        "operationId": id(operation),
+        "summary": operation.does,
+        "description": for_whom(operation),
+        "parameters": parameters,
+        "responses": {
+            "200": {"description": operation.gives, "content": answers},
+            "default": {
+                "description": "refused: why, and what to do",
+                "content": {"application/json": {"schema": refusal}},
+            },
+        },
+        "security": if needs_credentials(operation) { json!([{"password": []}, {"token": []}]) } else { json!([]) },
+    });
+    if let Some(body) = body {
+        described["requestBody"] = body;
     }
-    let mut refused = ObjectBuilder::new();
-    for name in ["error_code", "message"] {
-        refused = refused.property(name, ObjectBuilder::new().schema_type(Type::String));
-    }
-    let refused = ResponseBuilder::new()
-        .description("refused: why, and what to do")
-        .content("application/json", ContentBuilder::new().schema(Some(Schema::Object(refused.build()))).build());
-    builder.responses(ResponsesBuilder::new().response("200", good).response("default", refused).build()).build()
+    described
 }
 
-fn schema(field: &Field) -> RefOr<Schema> {
-    let of = |kind: Type| Schema::Object(ObjectBuilder::new().schema_type(kind).description(Some(field.about)).build());
-    RefOr::T(match field.kind {
-        Kind::Text | Kind::Bytes => of(Type::String),
-        Kind::Int => of(Type::Integer),
-        Kind::Bool => of(Type::Boolean),
-        Kind::Any => of(Type::Object),
-        Kind::Texts => {
-            let items = ObjectBuilder::new().schema_type(Type::String);
-            Schema::Array(ArrayBuilder::new().items(items).description(Some(field.about)).build())
-        }
-    })
-}
-
-fn method(verb: &str) -> HttpMethod {
-    match verb {
-        "POST" => HttpMethod::Post,
-        "PUT" => HttpMethod::Put,
-        "PATCH" => HttpMethod::Patch,
-        "DELETE" => HttpMethod::Delete,
-        _ => HttpMethod::Get,
+fn schema(field: &Field) -> Value {
+    match field.kind {
+        Kind::Text | Kind::Bytes => json!({"type": "string", "description": field.about}),
+        Kind::Int => json!({"type": "integer", "description": field.about}),
+        Kind::Bool => json!({"type": "boolean", "description": field.about}),
+        Kind::Texts => json!({"type": "array", "items": {"type": "string"}, "description": field.about}),
+        Kind::Any => json!({"description": field.about}),
     }
 }
 
@@ -289,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_document_holds_every_operation() {
-        let document = serde_json::to_value(describe()).expect("JSON");
+        let document = describe();
         assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.")));
         for operation in OPERATIONS {
             let found = &document["paths"][operation.path][operation.verb.to_lowercase()];
