@@ -11,7 +11,7 @@ use arrow_array::{
     TimestampMillisecondArray,
 };
 use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::{FlightData, FlightDescriptor, SchemaAsIpc};
+use arrow_flight::{FlightData, FlightDescriptor};
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use futures::stream::FuturesUnordered;
@@ -162,7 +162,8 @@ struct Source {
     schema: Arc<Schema>,
     run_ids: ArrayRef,
     keys: ArrayRef,
-    values: ArrayRef,
+    /// Where the noise of the next values begins.
+    noise: u64,
     next_step: i64,
     generator: IpcDataGenerator,
     tracker: DictionaryTracker,
@@ -186,8 +187,6 @@ impl Source {
         };
         let run_ids = column(runs, |row| row * RUNS / ROWS)?;
         let keys = column(&names, |row| row % KEYS)?;
-        #[allow(clippy::cast_precision_loss, reason = "noise")]
-        let values = (0..ROWS).map(|row| (row * 7919 % 100_003) as f64 / 100_003.0 + 1e-9 * row as f64);
         let schema = Schema::new(vec![
             Field::new("run_id", run_ids.data_type().clone(), false),
             Field::new("key", keys.data_type().clone(), false),
@@ -199,7 +198,7 @@ impl Source {
             schema: Arc::new(schema),
             run_ids,
             keys,
-            values: Arc::new(Float64Array::from_iter_values(values)),
+            noise: 0x9E37_79B9_7F4A_7C15,
             next_step: 0,
             generator: IpcDataGenerator::default(),
             tracker: DictionaryTracker::new(false),
@@ -210,7 +209,9 @@ impl Source {
 
     fn schema(&mut self) -> Vec<FlightData> {
         let descriptor = FlightDescriptor::new_path(vec!["metrics".into()]);
-        vec![FlightData::from(SchemaAsIpc::new(&self.schema, &self.options)).with_descriptor(descriptor)]
+        let (schema, tracker) = (&self.schema, &mut self.tracker);
+        let schema = self.generator.schema_to_bytes_with_dictionary_tracker(schema, tracker, &self.options);
+        vec![FlightData::from(schema).with_descriptor(descriptor)]
     }
 
     /// The next points, and before the first of them their dictionaries.
@@ -221,13 +222,16 @@ impl Source {
         let start = i64::try_from(START).unwrap_or_default();
         let times = TimestampMillisecondArray::from_iter_values((0..ROWS).map(|row| start + 37 * step(row)));
         self.next_step += i64::try_from(steps_of_run).unwrap_or_default();
-        let columns: Vec<ArrayRef> = vec![
-            Arc::clone(&self.run_ids),
-            Arc::clone(&self.keys),
-            Arc::clone(&self.values),
-            Arc::new(steps),
-            Arc::new(times),
-        ];
+        // As a float of 32 bits, widened, as training frameworks have them.
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "noise")]
+        let values = Float64Array::from_iter_values((0..ROWS).map(|_| {
+            self.noise ^= self.noise << 13;
+            self.noise ^= self.noise >> 7;
+            self.noise ^= self.noise << 17;
+            f64::from(((self.noise >> 40) as f64 / f64::from(1 << 24)) as f32)
+        }));
+        let columns: Vec<ArrayRef> =
+            vec![Arc::clone(&self.run_ids), Arc::clone(&self.keys), Arc::new(values), Arc::new(steps), Arc::new(times)];
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).expect("columns of the schema");
         let (dictionaries, batch) = self
             .generator

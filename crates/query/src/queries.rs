@@ -1,5 +1,6 @@
 //! The service: takes statements, gives rows, within its limits.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -70,7 +71,9 @@ pub struct Queries(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
-    base: SessionState,
+    /// A [`SessionState`]. Behind a trait object, as the compiler would otherwise walk through all of DataFusion to prove
+    /// that each handler of a door may move between threads.
+    base: Arc<dyn Any + Send + Sync>,
     settings: Settings,
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -101,7 +104,7 @@ impl Queries {
             .enable_all()
             .build()
             .map_err(|error| Error::Internal(format!("threads for queries cannot be started: {error}")))?;
-        let base = session::base(engine.store().objects(), &settings)?;
+        let base: Arc<dyn Any + Send + Sync> = Arc::new(session::base(engine.store().objects(), &settings)?);
         let turns = Arc::new(Semaphore::new(settings.running.max(1)));
         let runtime = Some(runtime);
         Ok(Self(Arc::new(Inner { engine, base, settings, turns, waiting: AtomicUsize::new(0), runtime })))
@@ -154,7 +157,7 @@ impl Queries {
         Load {
             running: inner.settings.running.max(1) - inner.turns.available_permits(),
             waiting: inner.waiting.load(Ordering::Relaxed),
-            memory_bytes: inner.base.runtime_env().memory_pool.reserved(),
+            memory_bytes: inner.base().runtime_env().memory_pool.reserved(),
         }
     }
 
@@ -213,6 +216,10 @@ struct Planned {
 }
 
 impl Inner {
+    fn base(&self) -> &SessionState {
+        self.base.downcast_ref().expect("it was made as one")
+    }
+
     async fn view(&self, as_of: Option<Timestamp>) -> Result<View> {
         match as_of {
             None => Ok(self.engine.view()),
@@ -224,7 +231,7 @@ impl Inner {
         let deadline = clock.deadline();
         let planning = async {
             let statement = statement::parse(&request.sql, &request.parameters)?;
-            let lake = Lake { view: self.view(request.as_of).await?, base: self.base.clone(), deadline };
+            let lake = Lake { view: self.view(request.as_of).await?, base: self.base().clone(), deadline };
             let state = session::over_all(&lake).await?;
             let plan = statement::plan(&state, statement, request.parameters.values()).await?;
             self.limited(state, plan, request.row_limit)

@@ -119,8 +119,12 @@ async fn text_may_lie_in_memory_in_any_way() {
     ];
     for (turn, keys) in (0i8..).zip(ways) {
         let steps: ArrayRef = Arc::new(Int8Array::from(vec![turn; 3]));
-        let columns =
-            [("run_id", text(&[run.as_str(); 3])), ("key", keys), ("value", doubles(&[1.0, 2.0, 3.0])), ("step", steps)];
+        let columns = [
+            ("run_id", text(&[run.as_str(); 3])),
+            ("key", keys),
+            ("value", doubles(&[1.0, 2.0, 3.0])),
+            ("step", steps),
+        ];
         lake.take(Target::Metrics, &batch(&columns), None).await.expect("taken");
     }
     assert_eq!((lake.values(&run, "a").await.len(), lake.values(&run, "b").await.len()), (10, 5));
