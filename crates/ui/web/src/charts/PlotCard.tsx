@@ -19,7 +19,7 @@ interface Props {
   stats?: Stats;
   brush: RunsView["brush"];
   onBrush: (brush: RunsView["brush"]) => void;
-  onRemove: () => void;
+  onRemove?: () => void;
   wide?: boolean;
 }
 
@@ -78,7 +78,8 @@ export default function PlotCard(props: Props) {
             parallel: { left: 40, right: 56, top: 44, bottom: 22, axisExpandable: false, parallelAxisDefault: { nameLocation: "start", nameRotate: 0, nameTextStyle: { color: colors.ink, fontSize: 11, width: 110, overflow: "truncate" }, nameGap: 16, areaSelectStyle: { width: 14, borderColor: "#2a9fc9", color: "#2a9fc9", opacity: 0.3 } } },
             parallelAxis: cols.map((_, i) => {
               const { name, ...of } = axis(i) as { name: string };
-              return { dim: i, ...of, name, nameLocation: "end", splitLine: { show: false }, inverse: false, id: `axis-${i}` };
+              const labels = of as { axisLabel?: Option };
+              return { dim: i, ...of, axisLabel: { ...labels.axisLabel, backgroundColor: colors.panel, padding: [1, 3], borderRadius: 3 }, name, nameLocation: "end", splitLine: { show: false }, inverse: false, id: `axis-${i}` };
             }),
             visualMap: shades.length > 0 ? { show: false, min: Math.min(...shades), max: Math.max(...shades), dimension: last, inRange: { color: SCALE } } : undefined,
             series: [{ type: "parallel", smooth: false, lineStyle: { width: 1.2, opacity: 0.55 }, inactiveOpacity: 0.04, activeOpacity: 0.85, progressive: 500, data: usable.map((run) => cols.map((_, i) => plain(run, i))) }],
@@ -90,7 +91,7 @@ export default function PlotCard(props: Props) {
             ...frame,
             grid: { left: 58, right: 12, top: 10, bottom: 40 },
             tooltip: { ...frame.tooltip, trigger: "item", formatter: ({ dataIndex }: { dataIndex: number }) => told(rows[dataIndex]!, cols.map((_, i) => i)) },
-            xAxis: { type: "category", data: rows.map((run) => run.name), axisLabel: { color: colors.faint, rotate: 30, width: 80, overflow: "truncate" }, axisLine: { lineStyle: { color: colors.line } } },
+            xAxis: { type: "category", data: rows.map((run) => run.name), axisLabel: { show: rows.length <= 40, color: colors.faint, rotate: 30, width: 80, overflow: "truncate" }, axisLine: { lineStyle: { color: colors.line } } },
             yAxis: axis(0, { nameGap: 44 }),
             series: cols.map((_, i) => ({ type: "bar", barMaxWidth: 28, data: rows.map((run) => ({ value: numeric(value(run, i)), itemStyle: { color: colorOf(run.id), opacity: i === 0 ? 1 : 0.5, borderRadius: [3, 3, 0, 0] } })) })),
           };
@@ -184,7 +185,7 @@ export default function PlotCard(props: Props) {
             )}
           </Popover>
           {!wide && <Button small kind="quiet" icon="full" title={`${title} in full size`} onClick={() => setFull(true)} />}
-          {!wide && <Button small kind="quiet" icon="close" title={`Remove ${title}`} onClick={onRemove} />}
+          {!wide && onRemove && <Button small kind="quiet" icon="close" title={`Remove ${title}`} onClick={onRemove} />}
         </span>
       </header>
       <div className="plot">{kept.length === 0 ? <div className="msg">There are no runs yet.</div> : <EChart option={option} label={title} onBrush={card.kind === "parallel" ? brushAxis : undefined} handle={handle} />}</div>

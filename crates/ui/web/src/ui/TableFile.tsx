@@ -2,11 +2,11 @@
 
 import { tableFromIPC } from "apache-arrow";
 import { parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
 import { useEffect, useState } from "react";
 import { Sheet } from "../pages/artifacts";
 import { ErrorNote, Skeleton } from "./kit";
 import { shown } from "../lib/arrow";
+import { compressors } from "../lib/compressors";
 import { count } from "../lib/format";
 
 interface Read {
