@@ -124,7 +124,7 @@ export interface Picture {
   height: number;
 }
 
-const [WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN] = [196, 52, 84, 18, 24];
+const [WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN] = [188, 52, 46, 18, 20];
 
 /** Columns by the longest way to a node, rows by the mean of what it hangs on. */
 export function layout(lineage: Lineage): Picture {

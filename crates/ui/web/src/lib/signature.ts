@@ -41,8 +41,8 @@ interface Told {
 }
 
 function fields(text: string | undefined): Field[] {
-  if (!text || text === "null") return [];
-  let plain = text;
+  if (!text || text.trim() === "null") return [];
+  let plain = text.trim();
   if (plain.startsWith("'")) plain = plain.replace(/^'|'$/g, "").replaceAll("''", "'");
   else if (plain.startsWith('"')) {
     try {

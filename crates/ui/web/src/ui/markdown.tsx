@@ -7,7 +7,7 @@ import type { ReactNode } from "react";
 export function safeHref(href: string): string | null {
   const text = href.trim();
   if (/^(https?:|mailto:)/i.test(text)) return text;
-  if (/^(#|\/(?!\/)|\.{0,2}\/)/.test(text)) return text;
+  if (/^(#|\/(?!\/)|\.{1,2}\/)/.test(text)) return text;
   return /^[\w.-]+(\/[\w./-]*)?$/.test(text) ? text : null;
 }
 
