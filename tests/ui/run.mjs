@@ -134,7 +134,7 @@ await check("experiments: create, rename, delete, restore", async (page) => {
   await page.getByRole("button", { name: `Actions for ${name}-new` }).click();
   await page.getByRole("menuitem", { name: "Restore" }).click();
   await page.getByRole("button", { name: "Active", exact: true }).click();
-  await page.getByRole("link", { name: new RegExp(name.split("/").pop()) }).waitFor();
+  await page.locator(".tree").getByRole("link", { name: new RegExp(name.split("/").pop()) }).waitFor();
 });
 
 // 2. Runs
@@ -187,7 +187,7 @@ await check("runs: filter with completion, kept in the address", async (page) =>
 await check("runs: columns, sort, pin, hide what is constant", async (page) => {
   await page.goto(`${url}/experiments/${vision}?view=table`);
   await rows(page).nth(3).waitFor();
-  await page.getByRole("button", { name: "Columns" }).click();
+  await page.getByRole("button", { name: "Columns", exact: true }).click();
   await page.getByPlaceholder("Search columns").fill("epochs");
   await page.getByLabel("epochs").check();
   await page.keyboard.press("Escape");
@@ -445,7 +445,7 @@ await check("compare: differences, curves, plots", async (page) => {
   await page.getByLabel("Only what differs").uncheck();
   await page.getByRole("rowheader", { name: "epochs" }).waitFor();
   await page.getByRole("link", { name: "Curves" }).click();
-  await cards(page).first().locator("canvas").waitFor();
+  await cards(page).locator("canvas").first().waitFor();
   await page.waitForTimeout(300);
   await shot(page, "compare-curves");
   await page.getByRole("link", { name: "Params and metrics" }).click();
@@ -674,11 +674,23 @@ if (binary) {
     const done = spawnSync(binary, ["user", "add", name, "--role", role, "--lake", lake], { input: `${password}\n` });
     assert.equal(done.status, 0, done.stderr.toString());
   };
-  for (const [name, role] of [["ann", "admin"], ["bob", "approver"], ["eve", "editor"]]) add(name, role);
+  const listening = async (base) => {
+    for (let i = 0; i < 100 && !(await fetch(`${base}/health`).then(({ ok }) => ok, () => false)); i++) await new Promise((resolve) => setTimeout(resolve, 100));
+  };
   const port = 20_000 + Math.floor(Math.random() * 20_000);
-  const child = spawn(binary, ["server", "--lake", lake, "--port", String(port), "--auth", "required"], { stdio: "ignore" });
   const base = `http://127.0.0.1:${port}`;
-  for (let i = 0; i < 100 && !(await fetch(`${base}/health`).then(({ ok }) => ok, () => false)); i++) await new Promise((resolve) => setTimeout(resolve, 100));
+  const start = () => spawn(binary, ["server", "--lake", lake, "--port", String(port), "--auth", "required"], { stdio: "ignore" });
+  const stop = async (child) => {
+    child.kill("SIGTERM");
+    await new Promise((resolve) => child.once("exit", resolve));
+  };
+  // The first start makes the lake; users are added while nobody has it open.
+  const first = start();
+  await listening(base);
+  await stop(first);
+  for (const [name, role] of [["ann", "admin"], ["bob", "approver"], ["eve", "editor"]]) add(name, role);
+  const child = start();
+  await listening(base);
   const front = flag("--direct") ? { url: base, close() {} } : await serve(base);
   const as = (name) => ({ authorization: `Basic ${Buffer.from(`${name}:${password}`).toString("base64")}` });
   const logIn = async (page, name) => {
@@ -742,8 +754,7 @@ if (binary) {
     });
   } finally {
     front.close();
-    child.kill("SIGTERM");
-    await new Promise((resolve) => child.once("exit", resolve));
+    await stop(child);
     rmSync(lake, { recursive: true, force: true });
   }
 }

@@ -248,7 +248,7 @@ function UserMenu({ name, roles }: { name: string; roles: { role: string; scope:
 }
 
 /** An error of one page leaves the others alone. */
-class Guard extends Component<{ children: ReactNode }, { error: unknown }> {
+export class Guard extends Component<{ children: ReactNode }, { error: unknown }> {
   override state: { error: unknown } = { error: null };
 
   static getDerivedStateFromError(error: unknown) {

@@ -6,7 +6,7 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { ApiError } from "./api/client";
-import { App } from "./app";
+import { App, Guard } from "./app";
 import { fromHash } from "./router";
 
 const client = new QueryClient({
@@ -27,7 +27,9 @@ if (location.hash.startsWith("#/")) {
 createRoot(document.getElementById("root")!).render(
   <StrictMode>
     <QueryClientProvider client={client}>
-      <App />
+      <Guard>
+        <App />
+      </Guard>
     </QueryClientProvider>
   </StrictMode>,
 );

@@ -4,7 +4,7 @@ import { useQueries } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { envelope } from "../api/calls";
 import type { EnvelopeAnswer, Run } from "../api/types";
-import { colorOf, hash, paletteColor } from "../lib/color";
+import { colorOf, paletteColor } from "../lib/color";
 import { cell, column } from "../lib/columns";
 import { toCsv } from "../lib/csv";
 import { count, fixed } from "../lib/format";
@@ -107,9 +107,10 @@ export function MetricCard({ metric, runs, settings, sync, title, wide, extra }:
         list.push({ x, y: curve.values });
         groups.set(name, list);
       }
+      const names = [...groups.keys()].sort((a, b) => a.localeCompare(b));
       for (const [name, curves] of groups) {
         const of = band(curves);
-        const color = paletteColor(hash(name));
+        const color = paletteColor(names.indexOf(name));
         lines.push({ id: name, label: `${name} (${curves.length})`, color, x: of.x, y: smooth(of.x, of.mean, settings.smoothing), low: of.min, high: of.max });
       }
     } else {

@@ -137,7 +137,7 @@ export function FilterBar({ value, onApply, known }: { value: string; onApply: (
                 event.preventDefault();
                 take(i);
               }}
-              ref={i === at ? (el) => el?.scrollIntoView({ block: "nearest" }) : undefined}
+              ref={i === at ? (el) => void el?.scrollIntoView({ block: "nearest" }) : undefined}
             >
               <span className="cut">{option.text}</span>
               <span className="hint">{option.hint}</span>

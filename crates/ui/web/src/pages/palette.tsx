@@ -67,7 +67,9 @@ export function Palette({ onClose }: { onClose: () => void }) {
   }, [text, known.data, registered.data, found.data]);
 
   useEffect(() => setAt(0), [text]);
-  useEffect(() => list.current?.children[at]?.scrollIntoView({ block: "nearest" }), [at]);
+  useEffect(() => {
+    void list.current?.children[at]?.scrollIntoView({ block: "nearest" });
+  }, [at]);
   const choose = (hit: Hit | undefined) => {
     if (!hit) return;
     onClose();

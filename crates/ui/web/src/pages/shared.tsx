@@ -97,7 +97,6 @@ export function Tags({ tags, onSet, onDelete, readOnly }: { tags: Record<string,
               type="button"
               disabled={readOnly}
               title="Change"
-              aria-label={`Change tag ${name}`}
               onClick={() => {
                 setKey(name);
                 setValue(text);
