@@ -722,7 +722,9 @@ if (binary) {
 
     await check("models: a change waits for approval", async (page) => {
       await api("registered-models/create", { name: "guarded" }, base, as("ann"));
-      await api("model-versions/create", { name: "guarded", source: "mlflow-artifacts:/0/x/artifacts/model" }, base, as("ann"));
+      const { run } = await api("runs/create", { experiment_id: "0", start_time: Date.now() }, base, as("ann"));
+      const made = await api("model-versions/create", { name: "guarded", source: `${run.info.artifact_uri}/model`, run_id: run.info.run_id }, base, as("ann"));
+      assert(made.model_version, JSON.stringify(made));
       await logIn(page, "ann");
       await page.goto(`${front.url}/models/guarded/approvals`);
       await page.getByRole("button", { name: "Set up…" }).click();

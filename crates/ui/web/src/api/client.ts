@@ -13,7 +13,7 @@ export class ApiError extends Error {
   /** What the person in front of the screen can do about it. */
   get advice(): string {
     if (this.status === 0) return "Check that the server is running and reachable, then try again.";
-    if (this.status === 401) return "Log in again.";
+    if (this.status === 401) return "Check name and password.";
     if (this.status === 403) return "Ask an administrator of this server for a role that allows it.";
     if (this.status === 404) return "It may have been deleted, or the address is wrong.";
     if (this.status === 409) return "Somebody else may have changed it: reload and look again.";
@@ -31,6 +31,9 @@ export interface CallOptions {
   body?: unknown;
   signal?: AbortSignal;
   accept?: string;
+  /** Without cookies. */
+  anonymous?: boolean;
+  authorization?: string;
 }
 
 let csrf: string | null = null;
@@ -59,6 +62,7 @@ export function url(path: string, query: Query = {}): string {
 export async function send(method: string, path: string, options: CallOptions = {}): Promise<Response> {
   const headers: Record<string, string> = { "X-Requested-With": "runlake-ui" };
   if (options.accept) headers["Accept"] = options.accept;
+  if (options.authorization) headers["Authorization"] = options.authorization;
   let body: BodyInit | undefined;
   if (options.body instanceof Blob) body = options.body;
   else if (options.body !== undefined) {
@@ -68,14 +72,14 @@ export async function send(method: string, path: string, options: CallOptions = 
   if (csrf && method !== "GET") headers["X-CSRF-Token"] = csrf;
   let response: Response;
   try {
-    response = await fetch(url(path, options.query), { method, headers, body, signal: options.signal, credentials: "same-origin" });
+    response = await fetch(url(path, options.query), { method, headers, body, signal: options.signal, credentials: options.anonymous ? "omit" : "same-origin" });
   } catch (error) {
     if (options.signal?.aborted) throw error;
     throw new ApiError(0, "UNREACHABLE", "The server did not answer.");
   }
   if (response.ok) return response;
   const error = await asError(response);
-  if (error.status === 401 && !path.endsWith("/auth/login")) unauthenticated();
+  if (error.status === 401 && !path.endsWith("/auth/login") && !options.authorization) unauthenticated();
   throw error;
 }
 

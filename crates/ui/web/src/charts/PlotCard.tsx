@@ -75,6 +75,7 @@ export default function PlotCard(props: Props) {
           const shades = usable.map((run) => numeric(value(run, last))).filter((one) => one !== null);
           return {
             ...frame,
+            tooltip: { ...frame.tooltip, formatter: ({ dataIndex }: { dataIndex: number }) => (usable[dataIndex] ? told(usable[dataIndex], cols.map((_, i) => i)) : "") },
             parallel: { left: 40, right: 56, top: 44, bottom: 22, axisExpandable: false, parallelAxisDefault: { nameLocation: "start", nameRotate: 0, nameTextStyle: { color: colors.ink, fontSize: 11, width: 110, overflow: "truncate" }, nameGap: 16, areaSelectStyle: { width: 14, borderColor: "#2a9fc9", color: "#2a9fc9", opacity: 0.3 } } },
             parallelAxis: cols.map((_, i) => {
               const { name, ...of } = axis(i) as { name: string };

@@ -34,12 +34,30 @@ const session = new Store<Session>({ state: "asking" });
 
 export const useSession = () => useStore(session);
 
+const UNTIL = "session-until";
+let expiry: ReturnType<typeof setTimeout> | undefined;
+
+function leave(): void {
+  clearTimeout(expiry);
+  remember(UNTIL, 0);
+  setCsrf(null);
+  session.set({ state: "login" });
+}
+
+/**
+ * Asks who is there. A browser that gets a challenge in answer to a request with cookies opens its own window for
+ * passwords; so cookies go along only while there should be a session, and none is awaited beyond its end.
+ */
 export async function ask(): Promise<void> {
-  onUnauthenticated(() => session.set({ state: "login" }));
+  onUnauthenticated(leave);
+  const until = remembered(UNTIL, 0);
+  const mayBeIn = until > Date.now();
   try {
-    const who = await json<WhoAmI>("GET", "/api/runlake/auth/whoami");
+    const who = await json<WhoAmI>("GET", "/api/runlake/auth/whoami", { anonymous: !mayBeIn });
     setCsrf(who.csrf_token ?? null);
     session.set({ state: "in", who });
+    clearTimeout(expiry);
+    if (mayBeIn && who.auth === "required") expiry = setTimeout(leave, Math.min(until - Date.now(), 2 ** 31 - 1));
   } catch {
     // Without an answer the pages say themselves what is wrong; 401 has led to the log-in.
     if (session.get().state === "asking") session.set({ state: "in", who: { auth: "none", roles: [] } });
@@ -47,15 +65,18 @@ export async function ask(): Promise<void> {
 }
 
 export async function logIn(name: string, password: string): Promise<void> {
-  const answer = await json<{ csrf_token: string }>("POST", "/api/runlake/auth/login", { body: { name, password } });
+  // Whether the password is right is asked without cookies, again for the sake of the browser's own window.
+  const basic = btoa(String.fromCharCode(...new TextEncoder().encode(`${name}:${password}`)));
+  await json("GET", "/api/runlake/auth/whoami", { anonymous: true, authorization: `Basic ${basic}` });
+  const answer = await json<{ csrf_token: string; expires_in_seconds: number }>("POST", "/api/runlake/auth/login", { body: { name, password } });
   setCsrf(answer.csrf_token);
+  remember(UNTIL, Date.now() + answer.expires_in_seconds * 1000);
   await ask();
 }
 
 export async function logOut(): Promise<void> {
   await json("POST", "/api/runlake/auth/logout", { body: {} });
-  setCsrf(null);
-  session.set({ state: "login" });
+  leave();
 }
 
 // Theme
