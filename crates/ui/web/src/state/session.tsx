@@ -1,7 +1,7 @@
 // Who is there, the theme, and when the lake has moved on.
 
 import { useSyncExternalStore } from "react";
-import { json, onUnauthenticated, setCsrf } from "../api/client";
+import { ApiError, json, onUnauthenticated, setCsrf } from "../api/client";
 import type { WhoAmI } from "../api/types";
 
 class Store<T> {
@@ -67,7 +67,12 @@ export async function ask(): Promise<void> {
 export async function logIn(name: string, password: string): Promise<void> {
   // Whether the password is right is asked without cookies, again for the sake of the browser's own window.
   const basic = btoa(String.fromCharCode(...new TextEncoder().encode(`${name}:${password}`)));
-  await json("GET", "/api/runlake/auth/whoami", { anonymous: true, authorization: `Basic ${basic}` });
+  try {
+    await json("GET", "/api/runlake/auth/whoami", { anonymous: true, authorization: `Basic ${basic}` });
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) throw new ApiError(401, error.code, "The name or the password is not right.");
+    throw error;
+  }
   const answer = await json<{ csrf_token: string; expires_in_seconds: number }>("POST", "/api/runlake/auth/login", { body: { name, password } });
   setCsrf(answer.csrf_token);
   remember(UNTIL, Date.now() + answer.expires_in_seconds * 1000);
