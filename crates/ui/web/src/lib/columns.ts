@@ -131,13 +131,20 @@ export function varying(ids: readonly string[], runs: readonly Run[], stats?: St
   });
 }
 
+/** Metrics in the order in which people look at them: those of most runs, of validation before training, losses and scores first. */
+export function watched(runs: readonly Run[]): string[] {
+  const times = new Map<string, number>();
+  for (const run of runs) for (const key in run.metrics) if (!key.startsWith("system/")) times.set(key, (times.get(key) ?? 0) + 1);
+  const rank = (key: string) => (times.get(key)! * 2 >= runs.length ? 0 : 8) + (/(^|\/)(val|valid|test|eval)/i.test(key) ? 0 : 1) + (/acc|auc|f1|loss|error|score/i.test(key) ? 0 : 2);
+  return [...times.keys()].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
+}
+
 /** Columns for a first look: when, how long, metrics people watch, and params that differ. */
 export function firstColumns(runs: readonly Run[]): string[] {
   if (runs.length === 0) return DEFAULT_COLUMNS;
   const sample = runs.slice(0, 200);
   const keys = keysOf(sample);
-  const rank = (key: string) => (/(^|\/)(val|valid|test|eval)/i.test(key) ? 0 : 1) + (/acc|auc|f1|loss|error|score/i.test(key) ? 0 : 2);
-  const metrics = keys.metrics.filter((key) => !key.startsWith("system/")).sort((a, b) => rank(a) - rank(b) || a.localeCompare(b)).slice(0, 3);
+  const metrics = watched(sample).slice(0, 3);
   const differing = keys.params.filter((key) => new Set(sample.map((run) => run.params[key])).size > 1);
   const params = (differing.length > 0 ? differing : keys.params).filter((key) => !/seed/i.test(key)).slice(0, 4);
   return ["attributes.start_time", "attributes.duration", ...metrics.map((key) => metricColumn(key, "last")), ...params.map((key) => `params.${key}`)];

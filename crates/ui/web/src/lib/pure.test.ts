@@ -7,7 +7,7 @@ import { diff } from "./diff";
 import { interpolate, wantsLog } from "./field";
 import { bytes, duration, fixed, numeric, when } from "./format";
 import { group, quartiles, summary } from "./group";
-import { guarded, inWords, layout, told } from "./registry";
+import { bundled, guarded, inWords, layout, told } from "./registry";
 import { signatureOf } from "./signature";
 import { identifier, tables, withoutExplain } from "./sqltext";
 import { nested, pathTree } from "./tree";
@@ -71,8 +71,8 @@ describe("columns", () => {
   });
 
   it("begin with metrics that people watch and params that differ", () => {
-    const runs = [run("a", { params: { lr: "1", k: "x" }, metrics: { "system/cpu": 1, z: 1, "valid/loss": 2 } }), run("b", { params: { lr: "2", k: "x" }, metrics: {} })];
-    expect(firstColumns(runs)).toEqual(["attributes.start_time", "attributes.duration", "metrics.valid/loss", "metrics.z", "params.lr"]);
+    const runs = [run("a", { params: { lr: "1", k: "x" }, metrics: { "system/cpu": 1, z: 1, "valid/loss": 2 } }), run("b", { params: { lr: "2", k: "x" }, metrics: { "test/rare": 1, z: 1 } }), run("c", { metrics: { z: 1, "valid/loss": 2 } })];
+    expect(firstColumns(runs)).toEqual(["attributes.start_time", "attributes.duration", "metrics.valid/loss", "metrics.z", "metrics.test/rare", "params.k", "params.lr"]);
   });
 });
 
@@ -169,6 +169,21 @@ describe("the registry", () => {
     for (const { from, to } of edges) expect(from.x).toBeLessThan(to.x);
     expect(nodes).toHaveLength(4);
     expect(inWords(lineage)).toEqual(["M version 1 was made by run first.", "It was trained on d.", "Alias M@best means something made of it."]);
+  });
+
+  it("takes alike ends together until somebody opens them", () => {
+    const ids = Array.from({ length: 20 }, (_, i) => `run:${i}`);
+    const lineage = {
+      start: ["dataset:d"], direction: "both", truncated: false,
+      nodes: [{ id: "dataset:d", kind: "dataset" as const, known: true }, ...ids.map((id) => ({ id, kind: "run" as const, known: true }))],
+      edges: ids.map((id) => ({ from: "dataset:d", to: id, kind: "input", direction: "down" as const, depth: 1 })),
+    };
+    const short = bundled(lineage, new Set());
+    const [bundle] = [...short.bundles.values()];
+    expect(bundle).toMatchObject({ kind: "run", count: 17 });
+    expect(short.lineage.nodes).toHaveLength(5);
+    expect(short.lineage.edges).toHaveLength(4);
+    expect(bundled(lineage, new Set([bundle!.id])).lineage.nodes).toHaveLength(21);
   });
 
   it("reads the signature of a model", () => {

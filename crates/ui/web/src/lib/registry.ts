@@ -111,6 +111,54 @@ export function inWords(lineage: Lineage): string[] {
   return out;
 }
 
+/** Stands for nodes that hang on the same things and lead nowhere. */
+export interface Bundle {
+  id: string;
+  kind: LineageNode["kind"];
+  count: number;
+}
+
+const BUNDLE_FROM = 6;
+const KEPT = 3;
+
+/** Takes long rows of alike nodes together, so that what matters stays in sight. `open` names bundles to show in full. */
+export function bundled(lineage: Lineage, open: ReadonlySet<string>): { lineage: Lineage; bundles: Map<string, Bundle> } {
+  const around = new Map<string, string[]>(lineage.nodes.map(({ id }) => [id, []]));
+  for (const { from, to } of lineage.edges) {
+    around.get(from)?.push(`>${to}`);
+    around.get(to)?.push(`<${from}`);
+  }
+  const alike = new Map<string, LineageNode[]>();
+  for (const node of lineage.nodes) {
+    const own = around.get(node.id)!;
+    // Only what stands at an end, and is not what was asked for.
+    if (lineage.start.includes(node.id) || own.length === 0 || (own.some((one) => one[0] === ">") && own.some((one) => one[0] === "<"))) continue;
+    const key = `${node.kind} ${[...own].sort().join(" ")}`;
+    const list = alike.get(key);
+    if (list) list.push(node);
+    else alike.set(key, [node]);
+  }
+  const bundles = new Map<string, Bundle>();
+  const hidden = new Map<string, string>();
+  for (const [key, nodes] of alike) {
+    const id = `more ${key}`;
+    if (nodes.length < BUNDLE_FROM || open.has(id)) continue;
+    bundles.set(id, { id, kind: nodes[0]!.kind, count: nodes.length - KEPT });
+    for (const node of nodes.slice(KEPT)) hidden.set(node.id, id);
+  }
+  const nodes = lineage.nodes.filter(({ id }) => !hidden.has(id));
+  for (const { id, kind } of bundles.values()) nodes.push({ id, kind, known: true, name: "" });
+  const seen = new Set<string>();
+  const edges = lineage.edges.flatMap((edge) => {
+    const next = { ...edge, from: hidden.get(edge.from) ?? edge.from, to: hidden.get(edge.to) ?? edge.to };
+    const key = `${next.from}>${next.to}`;
+    if (seen.has(key)) return [];
+    seen.add(key);
+    return [next];
+  });
+  return { lineage: { ...lineage, nodes, edges }, bundles };
+}
+
 export interface Placed {
   node: LineageNode;
   x: number;

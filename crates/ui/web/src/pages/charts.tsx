@@ -1,7 +1,7 @@
 import { Suspense, lazy, useDeferredValue, useMemo, useState } from "react";
 import type { Run } from "../api/types";
 import { Lazy, MetricCard } from "../charts/MetricCard";
-import { type Stats, column, keysOf, label } from "../lib/columns";
+import { type Stats, column, keysOf, label, watched } from "../lib/columns";
 import { count } from "../lib/format";
 import { type XAxis, sections } from "../lib/series";
 import type { CardKind, CardSpec, RunsView } from "../lib/views";
@@ -197,13 +197,13 @@ function AddChart({ runs, onAdd, onClose }: { runs: Run[]; onAdd: (card: CardSpe
     return { numbers: scored.filter(isNumber), words: scored.filter((id) => !isNumber(id)) };
     // eslint-disable-next-line
   }, [runs]);
-  const firstMetric = metrics.find((id) => /valid|test|eval|auc|acc/.test(id)) ?? metrics[0];
+  const [firstMetric, secondMetric] = useMemo(() => watched(runs.slice(0, 500)).map((key) => `metrics.${key}`), [runs]);
   const [kind, setKind] = useState<CardKind>("parallel");
   const spec = KINDS.find(({ id }) => id === kind)!;
   const defaults = (of: CardKind): string[] => {
     const [a = params[0] ?? "", b = params[1] ?? a] = good.numbers;
     if (of === "parallel") return [...good.numbers.slice(0, 4), ...good.words.slice(0, 1), ...(firstMetric ? [firstMetric] : [])];
-    if (of === "scatter") return [a, firstMetric ?? "", metrics.find((id) => id !== firstMetric) ?? ""];
+    if (of === "scatter") return [a, firstMetric ?? "", secondMetric ?? ""];
     if (of === "bar") return [firstMetric ?? ""];
     if (of === "box") return [firstMetric ?? "", good.words[0] ?? a];
     return [a, b, firstMetric ?? ""];

@@ -4,6 +4,7 @@ import { experiments, runs as calls } from "../api/calls";
 import type { Run } from "../api/types";
 import { Lazy, MetricCard } from "../charts/MetricCard";
 import { colorOf } from "../lib/color";
+import { watched } from "../lib/columns";
 import { toCsv } from "../lib/csv";
 import { diff } from "../lib/diff";
 import { duration, exact, fixed } from "../lib/format";
@@ -187,7 +188,7 @@ function Curves({ runs }: { runs: Run[] }) {
 function Plots({ runs }: { runs: Run[] }) {
   const params = [...new Set(runs.flatMap((run) => Object.keys(run.params)))].filter((key) => new Set(runs.map((run) => run.params[key])).size > 1).sort();
   const metrics = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].filter((key) => !key.startsWith("system/")).sort();
-  const [metric, setMetric] = useState(metrics.find((key) => /valid|test|auc|acc/.test(key)) ?? metrics[0] ?? "");
+  const [metric, setMetric] = useState(watched(runs)[0] ?? "");
   const [brush, setBrush] = useState<Record<string, [number, number]>>({});
   if (params.length === 0 || !metric) return <Empty title="There is nothing to plot"><p>No param differs between these runs, or none has a metric.</p></Empty>;
   const cards = [

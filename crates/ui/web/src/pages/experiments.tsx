@@ -161,7 +161,7 @@ export function ExperimentsPage() {
                           <Icon name={open ? "down" : "chevron"} size={12} />
                         </button>
                       ) : (
-                        <span style={{ width: 14 }} />
+                        <span style={{ width: 14, flex: "none" }} />
                       )}
                       <Icon name={item ? "flask" : "folder"} />
                       {item ? (

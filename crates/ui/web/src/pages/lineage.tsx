@@ -1,8 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
-import { useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { lineage } from "../api/calls";
 import type { Lineage, LineageNode } from "../api/types";
-import { NODE_HEIGHT, NODE_WIDTH, inWords, layout, nameOf } from "../lib/registry";
+import { NODE_HEIGHT, NODE_WIDTH, bundled, inWords, layout, nameOf } from "../lib/registry";
 import { Link, path, setSearch, useLocation } from "../router";
 import { ErrorNote, Skeleton } from "../ui/kit";
 import { TopBar } from "./shared";
@@ -58,13 +58,23 @@ export function LineageView({ of, onFocus }: { of: string; onFocus?: (id: string
 const MOST = 300;
 
 function Picture({ data, onFocus }: { data: Lineage; onFocus?: (id: string) => void }) {
-  const cut = data.nodes.length > MOST;
-  const picture = useMemo(() => layout(cut ? { ...data, nodes: data.nodes.slice(0, MOST) } : data), [data, cut]);
+  const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
+  const { lineage: short, bundles } = useMemo(() => bundled(data, open), [data, open]);
+  const cut = short.nodes.length > MOST;
+  const picture = useMemo(() => layout(cut ? { ...short, nodes: short.nodes.slice(0, MOST) } : short), [short, cut]);
+  const box = useRef<HTMLDivElement>(null);
+  const start = picture.nodes.find(({ node }) => data.start.includes(node.id));
+  useEffect(() => {
+    const el = box.current;
+    if (el && start) el.scrollTo({ top: start.y - el.clientHeight / 2 + NODE_HEIGHT / 2, left: start.x - el.clientWidth / 2 + NODE_WIDTH / 2 });
+    // When something else is in focus; a bundle that opens leaves the view where it is.
+    // eslint-disable-next-line
+  }, [data]);
   const [hot, setHot] = useState<string | null>(null);
   return (
     <>
-      {cut && <p className="faint">The {MOST} nearest of {data.nodes.length} are drawn.</p>}
-      <div className="lineage" style={{ maxHeight: "64vh" }} tabIndex={0} role="region" aria-label="Lineage as a picture">
+      {cut && <p className="faint">The {MOST} nearest of {short.nodes.length} are drawn.</p>}
+      <div className="lineage" ref={box} style={{ maxHeight: "64vh" }} tabIndex={0} role="region" aria-label="Lineage as a picture">
         <div style={{ position: "relative", width: picture.width, height: picture.height }}>
           <svg width={picture.width} height={picture.height} aria-hidden="true">
             {picture.edges.map(({ from, to }, i) => {
@@ -75,6 +85,15 @@ function Picture({ data, onFocus }: { data: Lineage; onFocus?: (id: string) => v
           </svg>
           <div className="nodes">
             {picture.nodes.map(({ node, x, y }) => {
+              const bundle = bundles.get(node.id);
+              if (bundle) {
+                return (
+                  <button key={node.id} type="button" className={`node k-${node.kind}`} style={{ left: x, top: y }} onClick={() => setOpen(new Set([...open, node.id]))}>
+                    <span className="kind">{KINDS[node.kind]}s</span>
+                    <b className="cut">and {bundle.count} more</b>
+                  </button>
+                );
+              }
               const href = hrefOf(node);
               const props = {
                 className: `node k-${node.kind} ${data.start.includes(node.id) ? "start" : ""} ${node.known ? "" : "unknown"}`,
@@ -96,7 +115,7 @@ function Picture({ data, onFocus }: { data: Lineage; onFocus?: (id: string) => v
                 </>
               );
               return onFocus && !data.start.includes(node.id) ? (
-                <button key={node.id} type="button" {...props} onClick={() => onFocus(node.id)} onDoubleClick={() => undefined}>
+                <button key={node.id} type="button" {...props} onClick={() => onFocus(node.id)}>
                   {inside}
                 </button>
               ) : href ? (
