@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { canGroup, groupSql, groupsOf, within } from "./groupsql";
 import { FilterError, type Known, RunsSql, complete, key, parse, tokens } from "./filter";
 
 describe("parse", () => {
@@ -87,6 +88,28 @@ describe("RunsSql", () => {
     const statement = new RunsSql();
     expect(statement.expression(key("metrics.a.min"))).toBe("l0.min");
     expect(statement.expression(key("metrics.a.mean"))).toBe("(l0.sum / l0.count)");
+  });
+});
+
+describe("groups", () => {
+  const query = { experimentIds: ["1"], filter: "metrics.a < 1", orderBy: [], view: "ACTIVE_ONLY" as const };
+  const by = ["params.o", "attributes.user"];
+
+  it("are counted by the server", () => {
+    const plan = groupSql(query, by, ["params.o", "metrics.a", "metrics.a@min", "params.lr"]);
+    expect(plan.sql).toContain('SELECT p0.value AS g0, r."user_id" AS g1, count(*) AS n, avg(l1.value) AS c0, min(l1.min) AS c1, count(DISTINCT p2.value) AS c2, min(p2.value) AS o2');
+    expect(plan.sql).toContain("GROUP BY 1, 2");
+    const [first] = groupsOf(plan, by, [["x", null, 7, 0.5, null, 1, "0.1"]]);
+    expect(first).toMatchObject({ values: ["x", null], count: 7 });
+    expect(first!.cells.get("metrics.a")).toEqual({ value: 0.5 });
+    expect(first!.cells.get("metrics.a@min")).toEqual({ value: null });
+    expect(first!.cells.get("params.lr")).toEqual({ distinct: 1, one: "0.1" });
+    expect([canGroup(by), canGroup(["metrics.a"]), canGroup(["attributes.dataset"])]).toEqual([true, false, false]);
+  });
+
+  it("are opened by a search", () => {
+    expect(within(query, by, ["it's", null]).filter).toBe("(metrics.a < 1) AND params.o = 'it''s' AND attributes.user_id IS NULL");
+    expect(parse(within(query, by, ["it's", null]).filter)).toMatchObject({ type: "and" });
   });
 });
 

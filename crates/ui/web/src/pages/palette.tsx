@@ -115,6 +115,7 @@ const KEYS: [string, string][] = [
   ["j, k or ↓, ↑", "Next and previous row"],
   ["Enter or o", "Open the row"],
   ["x or space", "Select the row"],
+  ["1 to 9", "The tabs of the page"],
   ["g then e, m, s", "Experiments, models, SQL"],
   ["Ctrl Enter or ⌘Enter", "Run the query (SQL)"],
   ["Esc", "Close what is open"],

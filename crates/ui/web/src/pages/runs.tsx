@@ -2,7 +2,7 @@ import { useQueries, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Suspense, lazy, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { type RunQuery, type ViewType, experiments, runs as calls } from "../api/calls";
 import { ApiError } from "../api/client";
-import { sqlFile, sqlMissing } from "../api/sql";
+import { sql, sqlFile, sqlMissing } from "../api/sql";
 import type { Run } from "../api/types";
 import { chooseColor, colorOf } from "../lib/color";
 import { type Column, type Stats, cell, column, firstColumns, keysOf, label, orderBy, text as textOf, varying } from "../lib/columns";
@@ -10,6 +10,7 @@ import { toCsv } from "../lib/csv";
 import { RunsSql, key as filterKey, parse, sqlName } from "../lib/filter";
 import { count, exact, fixed, numeric, plural } from "../lib/format";
 import { type Group, group, summarised } from "../lib/group";
+import { type CountedGroup, canGroup, groupSql, groupsOf, within } from "../lib/groupsql";
 import { nested } from "../lib/tree";
 import { type Layout, type RunsView, type SavedView, readView, writeView } from "../lib/views";
 import { Link, navigate, path, setSearch, useLocation } from "../router";
@@ -24,7 +25,7 @@ import { save, TopBar, useRecent } from "./shared";
 
 const Charts = lazy(() => import("./charts"));
 
-type Line = { type: "group"; group: Group; open: boolean } | { type: "run"; run: Run; depth: number; children: number };
+type Line = { type: "group"; group: Group | CountedGroup; open: boolean } | { type: "run"; run: Run; depth: number; children: number };
 
 const VIEWS: Record<RunsView["life"], ViewType> = { active: "ACTIVE_ONLY", deleted: "DELETED_ONLY", all: "ALL" };
 const LAYOUTS: { id: Layout; icon: IconName; label: string }[] = [
@@ -98,17 +99,40 @@ export default function RunsPage({ ids }: { ids: string[] }) {
     });
   }, []);
 
+  // Where there are more runs than were fetched, the server groups all of them.
+  const counting = view.groupBy.length > 0 && !state.done && runs.length >= 5000 && Object.keys(view.brush).length === 0 && canGroup(view.groupBy) && !sqlMissing();
+  const counted = useQuery<CountedGroup[]>({
+    queryKey: ["groups", query, view.groupBy, columns],
+    enabled: counting,
+    placeholderData: (previous) => previous,
+    retry: false,
+    queryFn: async ({ signal }) => {
+      const plan = groupSql(query, view.groupBy, columns);
+      return groupsOf(plan, view.groupBy, (await sql(plan.sql, { signal, row_limit: 5000 })).rows);
+    },
+  });
+  const groups = counting ? counted.data : undefined;
+  const openGroups = useMemo(() => (groups ?? []).filter((one) => opened.has(one.id)), [groups, opened]);
+  const inside = useQueries({
+    queries: openGroups.map((one) => ({
+      queryKey: ["group-runs", query, view.groupBy, one.id],
+      queryFn: async ({ signal }: { signal: AbortSignal }) => (await calls.page(within(query, view.groupBy, one.values), 500, undefined, signal)).runs,
+    })),
+    combine: (results) => new Map(results.map(({ data }, i) => [openGroups[i]?.id ?? "", data ?? []])),
+  });
+
   const lines = useMemo<Line[]>(() => {
     if (view.groupBy.length > 0) {
-      return group(brushed, view.groupBy).flatMap((one): Line[] => {
+      return (groups ?? group(brushed, view.groupBy)).flatMap((one): Line[] => {
         const open = opened.has(one.id);
         const head: Line = { type: "group", group: one, open };
-        return open ? [head, ...one.runs.map((run): Line => ({ type: "run", run, depth: 1, children: 0 }))] : [head];
+        const list = groups ? (inside.get(one.id) ?? []) : one.runs;
+        return open ? [head, ...list.map((run): Line => ({ type: "run", run, depth: 1, children: 0 }))] : [head];
       });
     }
     if (view.tree) return nested(brushed, (id) => opened.has(id)).map((row) => ({ type: "run", ...row }));
     return brushed.map((run) => ({ type: "run", run, depth: 0, children: 0 }));
-  }, [brushed, view.groupBy, view.tree, opened]);
+  }, [brushed, view.groupBy, view.tree, opened, groups, inside]);
 
   // Which runs are drawn.
   const selected = useMemo(() => new Set(view.selected), [view.selected]);
@@ -351,7 +375,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
           {state.total !== null ? `${count(Math.max(state.total, runs.length))} runs` : state.done ? plural(runs.length, "run") : `${count(runs.length)}+ runs`}
           {brushed.length !== runs.length && `, ${count(brushed.length)} in the brushed ranges`}
         </span>
-        {view.groupBy.length > 0 && !state.done && <span>Groups hold the {count(runs.length)} runs loaded so far</span>}
+        {view.groupBy.length > 0 && !state.done && !groups && <span>Groups hold the {count(runs.length)} runs loaded so far</span>}
         {state.loading && (
           <span className="row" role="status">
             <Icon name="spin" className="spin" size={12} /> Loading
@@ -491,7 +515,7 @@ function GroupCell({ line, col, parsed, groupBy, stats, twist }: { line: Extract
         <span className="cut" style={{ fontWeight: 560 }}>
           {of.values.map((value) => value ?? "none").join(" · ")}
         </span>
-        <span className="badge">{of.runs.length}</span>
+        <span className="badge">{count("count" in of ? of.count : of.runs.length)}</span>
       </>
     );
   }
@@ -499,6 +523,12 @@ function GroupCell({ line, col, parsed, groupBy, stats, twist }: { line: Extract
   if (at >= 0) return <span className="cut">{of.values[at] ?? "none"}</span>;
   const by = parsed.get(col.id);
   if (!by) return null;
+  if ("cells" in of) {
+    const known = of.cells.get(col.id);
+    if (!known) return <span className="faint">–</span>;
+    if (known.distinct === undefined) return known.value === null || known.value === undefined ? <span className="faint">–</span> : <span className="cut">{textOf(known.value, by)}</span>;
+    return known.distinct === 0 ? <span className="faint">–</span> : known.distinct === 1 ? <span className="cut">{known.one}</span> : <span className="faint">{known.distinct} values</span>;
+  }
   const values = of.runs.map((run) => cell(run, by, stats));
   if (by.kind === "metrics" || col.id === "attributes.duration") {
     const figure = summarised(values.map((value) => numeric(value) ?? NaN), by.aggregate === "last" ? "mean" : by.aggregate);
