@@ -450,6 +450,21 @@ await check("compare: differences, curves, plots", async (page) => {
   await shot(page, "compare-curves");
   await page.getByRole("link", { name: "Params and metrics" }).click();
   await page.locator(".echart canvas").nth(1).waitFor();
+  await page.getByText("Rank correlation").waitFor();
+  await page.waitForTimeout(300);
+  await shot(page, "compare-plots");
+  await accessible(page);
+});
+
+await check("compare: images over steps", async (page) => {
+  const ids = await runsOf(vision, "", "attributes.start_time ASC", 3);
+  await page.goto(`${url}/compare?runs=${ids.join(",")}&tab=images`);
+  await page.getByLabel("Image").selectOption("images/samples");
+  await page.locator("figure img").nth(2).waitFor();
+  await page.getByLabel(/Step/).fill("0");
+  await page.getByText("step 0").first().waitFor();
+  await page.waitForTimeout(300);
+  await shot(page, "compare-images");
   await accessible(page);
 });
 

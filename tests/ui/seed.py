@@ -11,6 +11,7 @@ import random
 import struct
 import wave
 import zlib
+from urllib.parse import quote
 
 import requests
 
@@ -61,7 +62,7 @@ class Server:
             self.post("runs/log-batch", {"run_id": run, "metrics": metrics[at : at + 1000]})
 
     def upload(self, experiment, run, path, data):
-        url = f"{self.url}/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/{path}"
+        url = f"{self.url}/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/{quote(path)}"
         answer = self.session.put(url, data=data)
         if answer.status_code >= 400:
             raise RuntimeError(f"upload {path}: {answer.status_code} {answer.text[:300]}")
@@ -252,6 +253,10 @@ def vision(server, runs, steps):
             server.finish(run, status, start + length * 900)
         made.append((run, loss[-1], status))
     artifacts(server, experiment, made[0][0], tables)
+    for i, (run, _, _) in enumerate(made[:3]):
+        for step in (0, 100, 200):
+            name = f"images/samples%step%{step}%timestamp%{START + step}%{i:08x}"
+            server.upload(experiment, run, f"{name}.png", png(96, 72, 10 * i + step))
     return experiment, made
 
 
@@ -343,7 +348,7 @@ def hostile(server):
     experiment = server.experiment("probe/<b>xss</b>\"><script>window.__xss=1<", {})
     run = server.run(experiment, f"evil {script}", START, {"mlflow.user": script})
     note = f"{script}\n\n[click](javascript:window.__xss=1) ![x](javascript:window.__xss=1)\n\n<iframe srcdoc='<script>parent.__xss=1</script>'></iframe>\n\n[data](data:text/html,<script>1</script>)"
-    server.batch(run, [point("m<script>window.__xss=1</script>", 1.0, 0, START)] if False else [point("evil metric", 1.0, 0, START)],
+    server.batch(run, [point("evil metric", 1.0, 0, START)],
                  {"evil": script}, {"evil": script, "mlflow.note.content": note, "javascript.url": "javascript:window.__xss=1"})
     html = b"<script>try{parent.__xss=1}catch(e){} try{top.__xss=1}catch(e){} window.__inner=1</script><h1>evil</h1>"
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10" onload="window.__xss=1;parent.__xss=1"><script>window.__xss=1;parent.__xss=1</script><circle cx="5" cy="5" r="4"/></svg>'

@@ -7,6 +7,7 @@ import { diff } from "./diff";
 import { interpolate, wantsLog } from "./field";
 import { bytes, duration, fixed, numeric, when } from "./format";
 import { group, quartiles, summary } from "./group";
+import { atStep, correlation, imageOf } from "./images";
 import { bundled, guarded, inWords, layout, told } from "./registry";
 import { signatureOf } from "./signature";
 import { identifier, tables, withoutExplain } from "./sqltext";
@@ -195,6 +196,23 @@ describe("the registry", () => {
     });
     expect(signatureOf("flavors: {}")).toBeNull();
   });
+});
+
+it("finds images by key and step", () => {
+  const image = imageOf("images/samples%step%20%timestamp%1700%abc.png")!;
+  expect(image).toMatchObject({ key: "images/samples", step: 20 });
+  expect(imageOf("images/samples%step%20%timestamp%1700%abc%compressed.webp")).toBeNull();
+  expect(imageOf("a/b.png")).toMatchObject({ key: "a/b.png", step: null });
+  expect(imageOf("a/b.txt")).toBeNull();
+  const files = [0, 10, 20].map((step) => ({ path: String(step), key: "k", step }));
+  expect([atStep(files, 15)?.step, atStep(files, null)?.step, atStep(files, -1)?.step, atStep([], 1)]).toEqual([10, 20, 0, null]);
+});
+
+it("correlates ranks", () => {
+  expect(correlation([[1, 10], [2, 20], [3, 25], [4, 100]])).toBeCloseTo(1);
+  expect(correlation([[1, 4], [2, 3], [3, 2], [4, 1]])).toBeCloseTo(-1);
+  expect(correlation([[1, 1], [1, 2], [1, 3], [1, 4]])).toBeNull();
+  expect(correlation([[1, 1]])).toBeNull();
 });
 
 it("shows files by what they are", () => {

@@ -7,12 +7,14 @@ import { colorOf } from "../lib/color";
 import { watched } from "../lib/columns";
 import { toCsv } from "../lib/csv";
 import { diff } from "../lib/diff";
-import { duration, exact, fixed } from "../lib/format";
+import { duration, exact, fixed, numeric } from "../lib/format";
+import { correlation } from "../lib/images";
 import { sections } from "../lib/series";
 import { readView, writeView } from "../lib/views";
 import { Link, path, setSearch, useLocation } from "../router";
 import { Button, Empty, ErrorNote, Skeleton, Tabs } from "../ui/kit";
 import { Controls } from "./charts";
+import { RunImages } from "./run-images";
 import { Swatch } from "./runs";
 import { SearchBox, TopBar, save, useDebounced } from "./shared";
 
@@ -55,6 +57,7 @@ export default function ComparePage() {
           { id: "diff", label: "Side by side", href: link("diff") },
           { id: "curves", label: "Curves", href: link("curves") },
           { id: "plots", label: "Params and metrics", href: link("plots") },
+          { id: "images", label: "Images", href: link("images") },
         ]}
       />
       {ids.length === 0 ? (
@@ -71,6 +74,8 @@ export default function ComparePage() {
         <Curves runs={runs} />
       ) : tab === "plots" ? (
         <Plots runs={runs} />
+      ) : tab === "images" ? (
+        <RunImages runs={runs} />
       ) : (
         <div className="page fixed">
           <div className="toolbar">
@@ -196,6 +201,16 @@ function Plots({ runs }: { runs: Run[] }) {
     { kind: "bar" as const, columns: [`metrics.${metric}`] },
     ...params.slice(0, 6).map((key) => ({ kind: "scatter" as const, columns: [`params.${key}`, `metrics.${metric}`] })),
   ];
+  const weights = params
+    .flatMap((key) => {
+      const pairs = runs.flatMap((run) => {
+        const [x, y] = [numeric(run.params[key]), run.metrics[metric]];
+        return x !== null && y !== undefined && Number.isFinite(y) ? [[x, y] as const] : [];
+      });
+      const value = correlation(pairs);
+      return value === null ? [] : [{ key, value }];
+    })
+    .sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
   return (
     <div className="page">
       <div className="controls">
@@ -211,6 +226,29 @@ function Plots({ runs }: { runs: Run[] }) {
       <div className="charts">
         <div className="cards" style={{ paddingTop: 12 }}>
           <Suspense fallback={<Skeleton rows={4} />}>
+            {weights.length > 0 && (
+              <div className="chart">
+                <header>
+                  <h3>Rank correlation with {metric}</h3>
+                </header>
+                <div style={{ overflow: "auto", padding: "4px 12px 12px" }}>
+                  {weights.map(({ key, value }) => (
+                    <div key={key} className="row" style={{ height: 24, fontSize: 12 }}>
+                      <span className="cut soft" style={{ width: 120 }} title={key}>
+                        {key}
+                      </span>
+                      <span className="grow" style={{ position: "relative", height: 12 }}>
+                        <span style={{ position: "absolute", top: 0, bottom: 0, borderRadius: 3, background: value < 0 ? "#e0693e" : "#3b82d6", left: value < 0 ? `${50 + value * 50}%` : "50%", width: `${Math.abs(value) * 50}%` }} />
+                        <span style={{ position: "absolute", top: -3, bottom: -3, left: "50%", borderLeft: "1px solid var(--line-strong)" }} />
+                      </span>
+                      <b className="num" style={{ width: 44, textAlign: "right", fontWeight: 540 }}>
+                        {value.toFixed(2)}
+                      </b>
+                    </div>
+                  ))}
+                </div>
+              </div>
+            )}
             {cards.map((card) => (
               <PlotCard key={`${card.kind}${card.columns.join()}`} card={card} runs={runs} brush={brush} onBrush={setBrush} />
             ))}

@@ -25,6 +25,8 @@ import { save, TopBar, useRecent } from "./shared";
 
 const Charts = lazy(() => import("./charts"));
 
+const MOST_IN_ADDRESS = 100;
+
 type Line = { type: "group"; group: Group | CountedGroup; open: boolean } | { type: "run"; run: Run; depth: number; children: number };
 
 const VIEWS: Record<RunsView["life"], ViewType> = { active: "ACTIVE_ONLY", deleted: "DELETED_ONLY", all: "ALL" };
@@ -135,7 +137,17 @@ export default function RunsPage({ ids }: { ids: string[] }) {
   }, [brushed, view.groupBy, view.tree, opened, groups, inside]);
 
   // Which runs are drawn.
-  const selected = useMemo(() => new Set(view.selected), [view.selected]);
+  // A long selection would not fit into an address: it is kept for the page only.
+  const [long, setLong] = useState<string[] | null>(null);
+  const chosenIds = long ?? view.selected;
+  const selected = useMemo(() => new Set(chosenIds), [chosenIds]);
+  const select = useCallback(
+    (ids: string[]) => {
+      setLong(ids.length > MOST_IN_ADDRESS ? ids : null);
+      patch({ selected: ids.length > MOST_IN_ADDRESS ? [] : ids });
+    },
+    [patch],
+  );
   const drawn = useMemo(() => {
     const flipped = new Set(view.flipped);
     const out = new Set<string>();
@@ -152,9 +164,9 @@ export default function RunsPage({ ids }: { ids: string[] }) {
     (id: string) => {
       const next = new Set(selected);
       if (!next.delete(id)) next.add(id);
-      patch({ selected: [...next] });
+      select([...next]);
     },
-    [selected, patch],
+    [selected, select],
   );
   const toggleEye = useCallback(
     (id: string) => {
@@ -246,7 +258,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
             ref={(el) => {
               if (el) el.indeterminate = !all && selected.size > 0;
             }}
-            onChange={() => patch({ selected: all || selected.size > 0 ? [] : brushed.slice(0, 200).map((run) => run.id) })}
+            onChange={() => select(all || selected.size > 0 ? [] : brushed.map((run) => run.id))}
           />
         ),
       },
@@ -258,7 +270,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
       ...pinned.map((id) => of(id, true)),
       ...rest.map((id) => of(id, false)),
     ];
-  }, [columns, view, widths, brushed, selected, patch, sortBy]);
+  }, [columns, view, widths, brushed, selected, patch, select, sortBy]);
 
   const parsed = useMemo(() => new Map<string, Column>(columns.map((id) => [id, column(id)])), [columns]);
   const renderCell = useCallback(
@@ -453,7 +465,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
               {stats.error instanceof ApiError && stats.error.status === 501 ? "Columns of min, max and mean need SQL, which this server does not answer." : `Columns of min, max and mean: ${String(stats.error.message)}`}
             </div>
           )}
-          {selected.size > 0 && <Bulk runs={selectedRuns} count={selected.size} ids={view.selected} onClear={() => patch({ selected: [] })} onDone={() => void loader.refresh(true)} />}
+          {selected.size > 0 && <Bulk runs={selectedRuns} count={selected.size} ids={chosenIds} onClear={() => select([])} onDone={() => void loader.refresh(true)} />}
           {view.layout === "table" ? (
             table
           ) : view.layout === "charts" ? (

@@ -30,7 +30,7 @@ export class RunsLoader {
   private next: string | undefined;
   private wanted = 0;
   private refreshing = false;
-  private readonly stop = new AbortController();
+  private stop = new AbortController();
 
   constructor(readonly query: RunQuery) {}
 
@@ -47,6 +47,10 @@ export class RunsLoader {
   }
 
   start(): void {
+    if (this.stop.signal.aborted) {
+      this.stop = new AbortController();
+      this.set({ loading: false });
+    }
     this.want(1);
     void this.count();
   }
@@ -67,17 +71,18 @@ export class RunsLoader {
   }
 
   private async load(): Promise<void> {
+    const { signal } = this.stop;
     this.set({ loading: true });
     try {
       while (this.state.runs.length < this.wanted && !this.state.done) {
         const size = this.state.runs.length === 0 ? FIRST : Math.min(5000, Math.max(NEXT, this.wanted - this.state.runs.length));
-        const page = await calls.page(this.query, size, this.next, this.stop.signal);
+        const page = await calls.page(this.query, size, this.next, signal);
         this.next = page.next ?? undefined;
         this.set({ runs: this.state.runs.concat(page.runs), done: page.next === null });
       }
       this.set({ loading: false });
     } catch (error) {
-      if (!this.stop.signal.aborted) this.set({ loading: false, error });
+      if (!signal.aborted) this.set({ loading: false, error });
     }
   }
 
@@ -138,6 +143,7 @@ export function useRuns(query: RunQuery): { loader: RunsLoader; state: RunsState
     return () => {
       clearTimeout(timer);
       off();
+      loader.close();
     };
   }, [loader]);
   return { loader, state: useSyncExternalStore(loader.subscribe, loader.get) };
