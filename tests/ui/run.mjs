@@ -744,7 +744,7 @@ if (binary) {
       await page.goto(`${front.url}/models/guarded/approvals`);
       await page.getByRole("button", { name: "Set up…" }).click();
       await page.getByRole("button", { name: "Save" }).click();
-      await page.getByText("whoever has the role approver").waitFor();
+      await page.getByText("whoever has the role approver", { exact: true }).waitFor();
       const other = await open();
       await logIn(other, "eve");
       await other.goto(`${front.url}/models/guarded/1`);

@@ -255,7 +255,7 @@ def vision(server, runs, steps):
     artifacts(server, experiment, made[0][0], tables)
     for i, (run, _, _) in enumerate(made[:3]):
         for step in (0, 100, 200):
-            name = f"images/samples%step%{step}%timestamp%{START + step}%{i:08x}"
+            name = f"images/samples+step+{step}+timestamp+{START + step}+{i:08x}"
             server.upload(experiment, run, f"{name}.png", png(96, 72, 10 * i + step))
     return experiment, made
 

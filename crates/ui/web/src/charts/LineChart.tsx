@@ -84,7 +84,7 @@ export function LineChart({ label, lines, axis, logX, logY, clip, zoom, onZoom, 
       const keep = line.x.map((at, i) => (at > 0 ? i : -1)).filter((i) => i >= 0);
       return { x: keep.map((i) => line.x[i]!), y: positive(keep.map((i) => y[i]!), logY) };
     });
-    const aligned = align(curves);
+    const aligned = align(curves, curves.length > 200 ? 800 : 4000);
     return { series, bands, data: [aligned.x, ...aligned.ys] as uPlot.AlignedData };
   }, [lines, logX, logY]);
 

@@ -29,7 +29,8 @@ export const PLAIN: Settings = { x: "step", smoothing: 0, logX: false, logY: fal
 const RUNS_A_REQUEST = 100;
 
 function bucketsFor(runs: number, wide: boolean): number {
-  return Math.max(80, Math.min(wide ? 1000 : 400, Math.floor(150_000 / Math.max(1, runs))));
+  // Four points a bucket: in a card of a thousand lines nobody sees more.
+  return Math.max(60, Math.min(wide ? 1000 : 400, Math.floor((wide ? 150_000 : 50_000) / Math.max(1, runs))));
 }
 
 function useCurves(runs: readonly Run[], metric: string, range: readonly [number, number] | null, wide: boolean) {

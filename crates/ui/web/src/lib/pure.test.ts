@@ -199,9 +199,9 @@ describe("the registry", () => {
 });
 
 it("finds images by key and step", () => {
-  const image = imageOf("images/samples%step%20%timestamp%1700%abc.png")!;
+  const image = imageOf("images/samples+step+20+timestamp+1700+abc.png")!;
   expect(image).toMatchObject({ key: "images/samples", step: 20 });
-  expect(imageOf("images/samples%step%20%timestamp%1700%abc%compressed.webp")).toBeNull();
+  expect(imageOf("images/samples+step+20+timestamp+1700+abc+compressed.webp")).toBeNull();
   expect(imageOf("a/b.png")).toMatchObject({ key: "a/b.png", step: null });
   expect(imageOf("a/b.txt")).toBeNull();
   const files = [0, 10, 20].map((step) => ({ path: String(step), key: "k", step }));

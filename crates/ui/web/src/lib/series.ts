@@ -1,6 +1,6 @@
 // From answers of the server to what a chart draws.
 
-import { number, type Bucket } from "../api/types";
+import { type Bucket, type Point, number } from "../api/types";
 
 export type XAxis = "step" | "wall" | "relative";
 
@@ -16,19 +16,22 @@ export interface Curve {
 /** The points of an envelope in order: of each bucket the first, smallest, greatest and last, so that no spike is lost. */
 export function curveOf(buckets: readonly Bucket[]): Curve {
   const out: Curve = { steps: [], times: [], values: [], total: 0 };
-  for (const bucket of buckets) {
-    out.total += bucket.count;
-    const points = [bucket.first, bucket.min, bucket.max, bucket.last].filter((point) => point !== undefined);
-    points.sort((a, b) => a.step - b.step || a.timestamp - b.timestamp);
-    let last = "";
-    for (const point of points) {
-      const id = `${point.step}/${point.timestamp}/${point.value}`;
-      if (id === last) continue;
-      last = id;
-      out.steps.push(point.step);
-      out.times.push(point.timestamp);
-      out.values.push(number(point.value));
-    }
+  const add = (point: Point | undefined, before: Point | undefined) => {
+    if (!point || (before && before.step === point.step && before.timestamp === point.timestamp && before.value === point.value)) return before;
+    out.steps.push(point.step);
+    out.times.push(point.timestamp);
+    out.values.push(number(point.value));
+    return point;
+  };
+  let last: Point | undefined;
+  for (const { count, first, min, max, last: end } of buckets) {
+    out.total += count;
+    // The first and last of a bucket enclose the other two; of which either may come first.
+    const swap = min && max && (max.step < min.step || (max.step === min.step && max.timestamp < min.timestamp));
+    last = add(first, last);
+    last = add(swap ? max : min, last);
+    last = add(swap ? min : max, last);
+    last = add(end, last);
   }
   return out;
 }

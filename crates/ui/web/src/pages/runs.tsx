@@ -64,6 +64,11 @@ export default function RunsPage({ ids }: { ids: string[] }) {
   const keys = useMemo(() => keysOf(runs.length > 3000 ? runs.slice(0, 3000) : runs), [runs]);
   const known = useMemo(() => knownOf(keys, runs), [keys, runs]);
 
+  // Charts want as many as are drawn.
+  useEffect(() => {
+    if (view.layout !== "table" && typeof view.draw === "number") loader.want(view.draw);
+  }, [view.layout, view.draw, loader]);
+
   // Grouping wants more than what is in sight.
   const wantsMore = view.groupBy.length > 0 || Object.keys(view.brush).length > 0 || view.tree;
   useEffect(() => {
