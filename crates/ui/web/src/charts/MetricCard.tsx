@@ -7,7 +7,7 @@ import type { EnvelopeAnswer, Run } from "../api/types";
 import { colorOf, paletteColor } from "../lib/color";
 import { cell, column } from "../lib/columns";
 import { toCsv } from "../lib/csv";
-import { count, fixed } from "../lib/format";
+import { fixed, short } from "../lib/format";
 import { type Curve, type XAxis, band, curveOf, smooth, stepsWithin, xOf } from "../lib/series";
 import { Button, Dialog, ErrorNote, Item, Popover, failed } from "../ui/kit";
 import { save } from "../pages/shared";
@@ -153,6 +153,11 @@ export function MetricCard({ metric, runs, settings, sync, title, wide, extra }:
         <h3 className="cut" title={metric}>
           {name}
         </h3>
+        {points < total && (
+          <span className="faint num" style={{ fontSize: 11 }} title="Smallest and greatest of each stretch are kept, so no spike is lost; zoom in for more">
+            {short(points)} of {short(total)}
+          </span>
+        )}
         {zoom && (
           <Button small kind="quiet" onClick={() => onZoom(null)}>
             Reset zoom
@@ -183,14 +188,7 @@ export function MetricCard({ metric, runs, settings, sync, title, wide, extra }:
       ) : single ? (
         <Bars lines={lines} />
       ) : (
-        <>
-          <LineChart label={name} lines={lines} axis={settings.x} logX={settings.logX} logY={settings.logY} clip={settings.clip} zoom={zoom} onZoom={onZoom} sync={sync} handle={chart} />
-          {points < total && (
-            <span className="foot num" title="Smallest and greatest of each stretch are kept; zoom in for more">
-              {count(points)} of {count(total)} points
-            </span>
-          )}
-        </>
+        <LineChart label={name} lines={lines} axis={settings.x} logX={settings.logX} logY={settings.logY} clip={settings.clip} zoom={zoom} onZoom={onZoom} sync={sync} handle={chart} />
       )}
       {full && (
         <Dialog title={name} className="full" onClose={() => setFull(false)}>

@@ -135,7 +135,7 @@ export function varying(ids: readonly string[], runs: readonly Run[], stats?: St
 export function watched(runs: readonly Run[]): string[] {
   const times = new Map<string, number>();
   for (const run of runs) for (const key in run.metrics) if (!key.startsWith("system/")) times.set(key, (times.get(key) ?? 0) + 1);
-  const rank = (key: string) => (times.get(key)! * 2 >= runs.length ? 0 : 8) + (/(^|\/)(val|valid|test|eval)/i.test(key) ? 0 : 1) + (/acc|auc|f1|loss|error|score/i.test(key) ? 0 : 2);
+  const rank = (key: string) => (times.get(key) === runs.length ? 0 : times.get(key)! * 2 >= runs.length ? 4 : 8) + (/(^|\/)(val|valid|test|eval)/i.test(key) ? 0 : 1) + (/acc|auc|f1|loss|error|score/i.test(key) ? 0 : 2);
   return [...times.keys()].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
 }
 

@@ -15,6 +15,13 @@ export function count(value: number): string {
   return value.toLocaleString("en-US");
 }
 
+/** A count in three digits: 216k. */
+export function short(value: number): string {
+  if (value < 1000) return String(value);
+  const [size, unit] = value < 1e6 ? [1e3, "k"] : value < 1e9 ? [1e6, "M"] : [1e9, "G"];
+  return `${Number((value / size).toPrecision(3))}${unit}`;
+}
+
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`;
 }

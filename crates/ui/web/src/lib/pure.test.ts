@@ -5,7 +5,7 @@ import { cell, column, firstColumns, metricColumn, orderBy, varying } from "./co
 import { parseCsv, toCsv } from "./csv";
 import { diff } from "./diff";
 import { interpolate, wantsLog } from "./field";
-import { bytes, duration, fixed, numeric, when } from "./format";
+import { bytes, duration, fixed, numeric, short, when } from "./format";
 import { group, quartiles, summary } from "./group";
 import { atStep, correlation, imageOf } from "./images";
 import { bundled, guarded, inWords, layout, told } from "./registry";
@@ -73,7 +73,7 @@ describe("columns", () => {
 
   it("begin with metrics that people watch and params that differ", () => {
     const runs = [run("a", { params: { lr: "1", k: "x" }, metrics: { "system/cpu": 1, z: 1, "valid/loss": 2 } }), run("b", { params: { lr: "2", k: "x" }, metrics: { "test/rare": 1, z: 1 } }), run("c", { metrics: { z: 1, "valid/loss": 2 } })];
-    expect(firstColumns(runs)).toEqual(["attributes.start_time", "attributes.duration", "metrics.valid/loss", "metrics.z", "metrics.test/rare", "params.k", "params.lr"]);
+    expect(firstColumns(runs)).toEqual(["attributes.start_time", "attributes.duration", "metrics.z", "metrics.valid/loss", "metrics.test/rare", "params.k", "params.lr"]);
   });
 });
 
@@ -122,6 +122,7 @@ it("writes numbers and times as people read them", () => {
   expect([fixed(0.1 + 0.2), fixed(NaN), fixed(Infinity), fixed(1e-9), fixed(12), fixed(123456.789)]).toEqual(["0.3", "NaN", "∞", "1.000e-9", "12", "1.2346e+5".replace("1.2346e+5", "123460")]);
   expect([duration(5), duration(61_000), duration(3_700_000), duration(90_000_000)]).toEqual(["5 ms", "1m 1s", "1h 1m", "1d 1h"]);
   expect([bytes(12), bytes(1500), bytes(2.5e6)]).toEqual(["12 B", "1.5 kB", "2.5 MB"]);
+  expect([short(999), short(215_919), short(2e6)]).toEqual(["999", "216k", "2M"]);
   expect(when(0, 30_000)).toBe("just now");
   expect([numeric("1e-3"), numeric("x"), numeric(""), numeric(null)]).toEqual([0.001, null, null, null]);
 });
