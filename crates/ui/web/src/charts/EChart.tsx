@@ -16,11 +16,13 @@ export interface EChartHandle {
   svg: () => string;
 }
 
-export function EChart({ option, label, onBrush, handle }: { option: (colors: { ink: string; faint: string; line: string; panel: string }) => Option; label: string; onBrush?: (axis: number, ranges: [number, number][]) => void; handle?: RefObject<EChartHandle | null> }) {
+export function EChart({ option, label, onBrush, areas, handle }: { option: (colors: { ink: string; faint: string; line: string; panel: string }) => Option; label: string; onBrush?: (axis: number, ranges: [number, number][]) => void; areas?: ([number, number] | null)[]; handle?: RefObject<EChartHandle | null> }) {
   const box = useRef<HTMLDivElement>(null);
   const chart = useRef<echarts.ECharts | null>(null);
   const brush = useRef(onBrush);
   brush.current = onBrush;
+  const brushed = useRef(areas);
+  brushed.current = areas;
   const { dark } = useTheme();
 
   useEffect(() => {
@@ -56,6 +58,8 @@ export function EChart({ option, label, onBrush, handle }: { option: (colors: { 
   useEffect(() => {
     last.current = option(colors());
     chart.current?.setOption(last.current as echarts.EChartsCoreOption, { notMerge: true });
+    // A new option takes the brushes away, which still count.
+    brushed.current?.forEach((range, i) => range && chart.current?.dispatchAction({ type: "axisAreaSelect", parallelAxisId: `axis-${i}`, intervals: [range] }));
     // eslint-disable-next-line
   }, [option, dark]);
 

@@ -189,7 +189,7 @@ export default function PlotCard(props: Props) {
           {!wide && onRemove && <Button small kind="quiet" icon="close" title={`Remove ${title}`} onClick={onRemove} />}
         </span>
       </header>
-      <div className="plot">{kept.length === 0 ? <div className="msg">There are no runs yet.</div> : <EChart option={option} label={title} onBrush={card.kind === "parallel" ? brushAxis : undefined} handle={handle} />}</div>
+      <div className="plot">{kept.length === 0 ? <div className="msg">There are no runs yet.</div> : <EChart option={option} label={title} onBrush={card.kind === "parallel" ? brushAxis : undefined} areas={card.kind === "parallel" ? card.columns.map((id) => brush[id] ?? null) : undefined} handle={handle} />}</div>
       {full && (
         <Dialog title={title} className="full" onClose={() => setFull(false)}>
           <div className="dialog-chart">

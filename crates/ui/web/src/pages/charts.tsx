@@ -13,7 +13,9 @@ const PlotCard = lazy(() => import("../charts/PlotCard"));
 
 interface Props {
   runs: Run[];
+  /** All runs of the table, and those before any was brushed away. */
   all: Run[];
+  everything: Run[];
   view: RunsView;
   patch: (change: Partial<RunsView>) => void;
   stats?: Stats;
@@ -23,7 +25,7 @@ interface Props {
 
 const CARD_HEIGHT = 272;
 
-export default function Charts({ runs, all, view, patch, stats, loading }: Props) {
+export default function Charts({ runs, all, everything, view, patch, stats, loading }: Props) {
   const keys = useMemo(() => keysOf(runs).metrics, [runs]);
   const [closed, setClosed] = useState<ReadonlySet<string>>(() => new Set(remembered<string[]>("closed-sections", [])));
   const [adding, setAdding] = useState(false);
@@ -57,7 +59,7 @@ export default function Charts({ runs, all, view, patch, stats, loading }: Props
                   <PlotCard
                     key={`${i}${card.kind}${card.columns.join()}`}
                     card={card}
-                    runs={all}
+                    runs={card.kind === "parallel" ? everything : all}
                     stats={stats}
                     brush={view.brush}
                     onBrush={(brush) => patch({ brush })}

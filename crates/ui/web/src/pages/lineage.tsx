@@ -108,10 +108,11 @@ function Picture({ data, onFocus }: { data: Lineage; onFocus?: (id: string) => v
                 <>
                   <span className="kind">
                     {KINDS[node.kind]}
+                    {node.kind === "dataset" && `, ${node.id.split("@").at(-1)}`}
                     {node.stage && node.stage !== "None" ? `, ${node.stage}` : ""}
                     {node.lifecycle_stage === "deleted" ? ", deleted" : ""}
                   </span>
-                  <b className="cut">{nameOf(node)}</b>
+                  <b className="cut">{node.kind === "alias" ? `@${nameOf(node).split("@").at(-1)}` : nameOf(node)}</b>
                 </>
               );
               return onFocus && !data.start.includes(node.id) ? (

@@ -409,7 +409,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
   );
   const charts = (
     <Suspense fallback={<Skeleton />}>
-      <Charts runs={drawnRuns} all={brushed} view={view} patch={patch} stats={stats.data} colors={colors} loading={state.loading && runs.length === 0} />
+      <Charts runs={drawnRuns} all={brushed} everything={runs} view={view} patch={patch} stats={stats.data} colors={colors} loading={state.loading && runs.length === 0} />
     </Suspense>
   );
 
