@@ -209,6 +209,21 @@ await check("runs: columns, sort, pin, hide what is constant", async (page) => {
   await shot(page, "runs-table");
 });
 
+await check("runs: columns are moved and widened by hand", async (page) => {
+  await page.goto(`${url}/experiments/${vision}?view=table&cols=params.depth,params.optimizer,params.dropout`);
+  await rows(page).nth(3).waitFor();
+  const head = (name) => page.locator(`[role=columnheader][title="${name}"]`);
+  const before = await head("depth").boundingBox();
+  await page.mouse.move(before.x + before.width - 3, before.y + 16);
+  await page.mouse.down();
+  await page.mouse.move(before.x + before.width + 77, before.y + 16, { steps: 8 });
+  await page.mouse.up();
+  const after = await head("depth").boundingBox();
+  assert(Math.abs(after.width - before.width - 80) < 4, `${before.width} to ${after.width}`);
+  await head("dropout").dragTo(head("depth"));
+  await page.waitForURL(/cols=params\.dropout,params\.depth,params\.optimizer/);
+});
+
 await check("runs: groups with aggregates, bands", async (page) => {
   await page.goto(`${url}/experiments/${vision}?group=params.optimizer&bands=1`);
   await page.getByRole("button", { name: "Runs of the group adam", exact: true }).waitFor();

@@ -240,12 +240,23 @@ function Csv({ text, separator }: { text: string; separator: string }) {
 /** Rows and columns of any table. */
 export function Sheet({ head, count: rows, get, note }: { head: { name: string; type?: string; numeric?: boolean }[]; count: number; get: (row: number, col: number) => unknown; note?: string }) {
   const [widths, setWidths] = useState<Record<string, number>>({});
+  // As wide as the first rows want, within reason.
+  const wanted = useMemo(
+    () =>
+      head.map(({ name, type }, col) => {
+        let longest = name.length + (type ? type.length + 2 : 0);
+        for (let row = 0; row < Math.min(rows, 60); row++) longest = Math.max(longest, String(get(row, col) ?? "").length);
+        return Math.round(Math.min(360, Math.max(72, longest * 7.2 + 30)));
+      }),
+    // eslint-disable-next-line
+    [head, rows > 60, get],
+  );
   const columns = useMemo<GridColumn[]>(
     () => [
       { id: "#", label: "", width: 62, pinned: true, fixed: true, numeric: true },
-      ...head.map(({ name, type, numeric }, i) => ({ id: String(i), label: type ? `${name} · ${type}` : name, width: widths[String(i)] ?? Math.min(320, Math.max(100, (name.length + (type?.length ?? 0)) * 7 + 40)), numeric })),
+      ...head.map(({ name, type, numeric }, i) => ({ id: String(i), label: type ? `${name} · ${type}` : name, width: widths[String(i)] ?? wanted[i]!, numeric })),
     ],
-    [head, widths],
+    [head, widths, wanted],
   );
   return (
     <>

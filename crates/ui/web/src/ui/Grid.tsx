@@ -156,16 +156,23 @@ function offsets(columns: readonly GridColumn[]): number[] {
 
 function Head({ column, left, index, grid }: { column: GridColumn; left: number; index: number; grid: GridProps }) {
   const [over, setOver] = useState(false);
+  const resizing = useRef(false);
   const grip = (event: React.PointerEvent<HTMLButtonElement>) => {
     event.preventDefault();
     event.stopPropagation();
     const target = event.currentTarget;
     target.setPointerCapture(event.pointerId);
+    resizing.current = true;
     const start = event.clientX;
     const width = column.width;
     const move = (moved: PointerEvent) => grid.onResize?.(column.id, Math.max(MIN_WIDTH, width + moved.clientX - start));
     target.addEventListener("pointermove", move);
-    target.addEventListener("pointerup", () => target.removeEventListener("pointermove", move), { once: true });
+    const end = () => {
+      resizing.current = false;
+      target.removeEventListener("pointermove", move);
+    };
+    target.addEventListener("pointerup", end, { once: true });
+    target.addEventListener("pointercancel", end, { once: true });
   };
   const movable = grid.onMove && !column.fixed;
   return (
@@ -177,6 +184,10 @@ function Head({ column, left, index, grid }: { column: GridColumn; left: number;
       style={{ left, width: column.width }}
       draggable={movable}
       onDragStart={(event) => {
+        if (resizing.current) {
+          event.preventDefault();
+          return;
+        }
         event.dataTransfer.setData("text/x-column", column.id);
         event.dataTransfer.effectAllowed = "move";
       }}
