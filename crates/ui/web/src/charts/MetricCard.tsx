@@ -29,9 +29,13 @@ export const PLAIN: Settings = { x: "step", smoothing: 0, logX: false, logY: fal
 const RUNS_A_REQUEST = 100;
 
 function bucketsFor(runs: number, wide: boolean): number {
-  // Four points a bucket: in a card of a thousand lines nobody sees more.
-  return Math.max(60, Math.min(wide ? 1000 : 400, Math.floor((wide ? 150_000 : 50_000) / Math.max(1, runs))));
+  // Up to four points a bucket: a card is some 300 pixels wide.
+  const [most, points] = wide ? [600, 150_000] : [160, 50_000];
+  return Math.max(60, Math.min(most, Math.floor(points / Math.max(1, runs))));
 }
+
+/** With more requests than this, a card is drawn once all are answered, not anew for each. */
+const DRAWN_BY_PART = 3;
 
 function useCurves(runs: readonly Run[], metric: string, range: readonly [number, number] | null, wide: boolean) {
   const ids = useMemo(() => runs.filter((run) => metric in run.metrics).map((run) => run.id), [runs, metric]);
@@ -53,12 +57,14 @@ function useCurves(runs: readonly Run[], metric: string, range: readonly [number
       stamp: results.map(({ dataUpdatedAt }) => dataUpdatedAt).join(),
     }),
   });
+  const waiting = answers.pending && chunks.length > DRAWN_BY_PART;
   const curves = useMemo(() => {
     const out = new Map<string, Curve>();
+    if (waiting) return out;
     for (const answer of answers.data) for (const { run_id, buckets: list } of answer?.runs ?? []) out.set(run_id, curveOf(list));
     return out;
     // eslint-disable-next-line
-  }, [answers.stamp, chunks]);
+  }, [answers.stamp, chunks, waiting]);
   return { curves, pending: answers.pending, error: answers.error };
 }
 
@@ -183,7 +189,7 @@ export function MetricCard({ metric, runs, settings, sync, title, wide, extra }:
         </div>
       ) : lines.length === 0 ? (
         <div className="plot">
-          <div className="msg">{base.pending ? "" : "None of the runs drawn has points of it."}</div>
+          <div className="msg">{base.pending ? (runs.length > 100 ? `Fetching the curves of ${runs.length} runs…` : "") : "None of the runs drawn has points of it."}</div>
         </div>
       ) : single ? (
         <Bars lines={lines} />
