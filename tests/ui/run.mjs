@@ -584,7 +584,7 @@ if (hasSql) {
     await page.goto(`${url}/sql?q=${encodeURIComponent("SELECT nothing FROM runs")}`);
     await page.getByRole("button", { name: "Run", exact: true }).click();
     await page.getByRole("alert").waitFor();
-    await page.goto(`${url}/sql?q=${encodeURIComponent("SELECT count(*) FROM metrics a, metrics b, metrics c WHERE a.value + b.value + c.value > 1e9")}`);
+    await page.goto(`${url}/sql?q=${encodeURIComponent("SELECT sum(sin(a.value * b.step + c.value)) FROM latest_metrics a, latest_metrics b, latest_metrics c")}`);
     await page.getByRole("button", { name: "Run", exact: true }).click();
     await page.getByRole("button", { name: "Cancel" }).click();
     await page.getByRole("button", { name: "Run", exact: true }).waitFor();

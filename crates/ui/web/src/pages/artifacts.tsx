@@ -4,7 +4,7 @@ import { type ArtifactRoot, artifacts } from "../api/calls";
 import type { FileInfo } from "../api/types";
 import { MEDIA_TYPES, MOST_BYTES, MOST_TEXT, extension, previewOf } from "../lib/artifacts";
 import { parseCsv } from "../lib/csv";
-import { bytes, count } from "../lib/format";
+import { bytes, plural } from "../lib/format";
 import { setSearch, useLocation } from "../router";
 import { Grid, type GridColumn } from "../ui/Grid";
 import { Icon } from "../ui/icons";
@@ -281,7 +281,7 @@ export function Sheet({ head, count: rows, get, note }: { head: { name: string; 
       />
       <div className="statusbar">
         <span className="num">
-          {count(Math.max(0, rows))} rows, {count(head.length)} columns
+          {plural(Math.max(0, rows), "row")}, {plural(head.length, "column")}
         </span>
         {note && <span>{note}</span>}
       </div>

@@ -32,6 +32,8 @@ export default function SqlPage() {
   const asOf = search.get("as_of") ?? "";
   const shownAs = search.get("show") ?? "table";
   const [text, setText] = useState(search.get("q") ?? remembered("sql", EXAMPLES[0]!.sql));
+  const mine = useRef(text);
+  mine.current = text;
   const editor = useRef<EditorHandle>(null);
   const [result, setResult] = useState<Result | null>(null);
   const [error, setError] = useState<unknown>(null);
@@ -61,8 +63,6 @@ export default function SqlPage() {
     return () => clearTimeout(id);
   }, [text]);
   const q = search.get("q");
-  const mine = useRef(text);
-  mine.current = text;
   useEffect(() => {
     // Somebody came here by a link while the page was open.
     if (q !== null && q !== mine.current && document.activeElement === document.body) setText(q);
@@ -70,7 +70,7 @@ export default function SqlPage() {
 
   const run = useCallback(
     async (what?: string) => {
-      const statement = (what ?? editor.current?.text() ?? "").trim().replace(/;\s*$/, "");
+      const statement = (what ?? editor.current?.text() ?? mine.current).trim().replace(/;\s*$/, "");
       if (!statement) return;
       const stop = new AbortController();
       setRunning((before) => {
