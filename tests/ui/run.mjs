@@ -48,7 +48,7 @@ const complaints = [];
 async function open(theme = "light", size = { width: 1440, height: 900 }) {
   const context = await browser.newContext({ viewport: size, colorScheme: theme, acceptDownloads: true, reducedMotion: "reduce" });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(30_000);
   page.on("pageerror", (error) => complaints.push(`${page.url()}: ${error.message}`));
   page.on("console", (message) => {
     if (message.type() !== "error") return;
