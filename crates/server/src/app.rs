@@ -150,6 +150,7 @@ impl App {
         let (mut parts, body) = request.into_parts();
         let id = self.request_id(parts.headers.get(REQUEST_ID));
         let origin = parts.headers.get(header::ORIGIN).cloned();
+        let is_script = parts.headers.contains_key("x-requested-with");
         let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), method = %parts.method, path = parts.uri.path());
         let outcome = if let Err(refusal) = self.0.guard.check(&parts) {
             Ok((StatusCode::FORBIDDEN, refusal).into_response())
@@ -178,6 +179,10 @@ impl App {
             error.with_request_id(id.to_str().unwrap_or_default()).into_response()
         });
         let headers = response.headers_mut();
+        if is_script {
+            // The web app asks for a password itself; at this header browsers open a window of their own.
+            headers.remove(header::WWW_AUTHENTICATE);
+        }
         headers.insert(REQUEST_ID, id);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         self.0.guard.allow(origin.as_ref(), headers);

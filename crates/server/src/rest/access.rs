@@ -175,7 +175,8 @@ const TABLE: &[(&str, &str, Rule)] = &[
     // The server and the lake.
     ("GET", "/health", Open),
     ("GET", "/version", Open),
-    ("GET", "/", SignedIn),
+    ("GET", "/", Open),
+    ("GET", "web-app", Open),
     ("GET", "/metrics", Needs(Viewer, Everything)),
     ("GET", "3.0/mlflow/server-info", SignedIn),
     ("GET POST", "3.0/mlflow/ui-telemetry", SignedIn),

@@ -24,6 +24,8 @@ mod run_data;
 mod runs;
 mod service;
 mod sql;
+#[cfg(feature = "ui")]
+mod web;
 mod webhooks;
 
 use axum::Router;
@@ -198,7 +200,7 @@ impl Table {
 
     /// What is runlake's own, and pages of the server.
     fn own(&mut self) {
-        self.at_root(GET, "/", service::front);
+        self.web();
         self.at_root(GET, "/health", service::health);
         self.at_root(GET, "/version", service::version);
         self.at_root(GET, "/metrics", service::metrics);
@@ -275,6 +277,18 @@ impl Table {
 
     fn at_root<H: Handler>(&mut self, verb: Verb, path: &'static str, handler: H) {
         self.add(verb, path, path, handler);
+    }
+
+    /// The web app, or a page of text where it was left out.
+    fn web(&mut self) {
+        #[cfg(feature = "ui")]
+        {
+            self.at_root(GET, "/", web::page);
+            web::PAGES.iter().for_each(|path| self.add(GET, path, "web-app", web::page));
+            web::FILES.iter().for_each(|path| self.add(GET, path, "web-app", web::file));
+        }
+        #[cfg(not(feature = "ui"))]
+        self.at_root(GET, "/", service::front);
     }
 
     /// Adds one route. `label` is what the metrics page calls it.

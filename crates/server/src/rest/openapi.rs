@@ -10,7 +10,9 @@ use std::fmt::Write as _;
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, header};
+use indexmap::IndexMap;
 use runlake_identity::Role;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::access::{self, Object, Rule};
@@ -79,25 +81,34 @@ pub(super) async fn page(_call: Call) -> Result<Response> {
 
 /// The document, in OpenAPI 3.1 (<https://spec.openapis.org/oas/v3.1.1.html>). Requests are read field by field and not
 /// into types, so there is nothing that a macro could describe.
-fn describe() -> Value {
-    let mut paths: Map<String, Value> = Map::new();
+fn describe() -> impl Serialize {
+    // In the order they are listed, as the page has them.
+    let mut paths: IndexMap<&str, Value> = IndexMap::new();
     for operation in OPERATIONS {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         path[operation.verb.to_lowercase()] = described(operation);
     }
-    json!({
-        "openapi": "3.1.0",
-        "info": {
+    Document {
+        openapi: "3.1.0",
+        info: json!({
             "title": "runlake",
             "version": crate::VERSION,
             "description": "Routes of runlake's own. MLflow's REST API is served beside them.",
-        },
-        "paths": paths,
-        "components": {"securitySchemes": {
+        }),
+        paths,
+        components: json!({"securitySchemes": {
             "password": {"type": "http", "scheme": "basic"},
             "token": {"type": "http", "scheme": "bearer"},
-        }},
-    })
+        }}),
+    }
+}
+
+#[derive(Serialize)]
+struct Document {
+    openapi: &'static str,
+    info: Value,
+    paths: IndexMap<&'static str, Value>,
+    components: Value,
 }
 
 fn described(operation: &Operation) -> Value {
@@ -265,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_document_holds_every_operation() {
-        let document = describe();
+        let document = serde_json::to_value(describe()).expect("JSON");
         assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.")));
         for operation in OPERATIONS {
             let found = &document["paths"][operation.path][operation.verb.to_lowercase()];

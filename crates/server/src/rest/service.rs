@@ -8,9 +8,12 @@ use crate::call::Call;
 use crate::error::{ApiError, Code, Result};
 use crate::guard::Guard;
 use crate::wire::{ServerInfo, UiTelemetry, json};
-use crate::{MLFLOW_VERSION, VERSION, metrics as page};
+#[cfg(not(feature = "ui"))]
+use crate::VERSION;
+use crate::{MLFLOW_VERSION, metrics as page};
 
 /// For people who open the address in a browser.
+#[cfg(not(feature = "ui"))]
 pub(super) async fn front(_: Call) -> Result<Response> {
     Ok(format!(
         "runlake {VERSION}: an MLflow tracking server over a lakehouse.\n\n\

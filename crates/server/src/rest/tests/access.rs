@@ -138,7 +138,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("PATCH /api/runlake/webhooks/{webhook_id}", "admin all", "{}"),
     ("DELETE /api/runlake/webhooks/{webhook_id}", "admin all", ""),
     ("POST /api/runlake/webhooks/{webhook_id}/test", "admin all", "{}"),
-    ("GET /", "signed-in", ""),
+    ("GET /", "open", ""),
+    ("GET web-app", "open", ""),
     ("GET /health", "open", ""),
     ("GET /version", "open", ""),
     ("GET /metrics", "viewer all", ""),
@@ -294,6 +295,7 @@ impl Guarded {
     async fn call(&self, caller: Option<&str>, route: &str, content: &str) -> Answer {
         let (verb, label) = route.split_once(' ').unwrap();
         let (method, path) = match (verb, label) {
+            (_, "web-app") => ("GET", "/sql".to_owned()),
             (_, "unknown") => ("POST", "/api/nope".to_owned()),
             (_, "wrong-method") => ("POST", "/health".to_owned()),
             ("ANY", label) => ("POST", format!("/ajax-api/{label}/deeper")),
