@@ -50,7 +50,7 @@ Examples:
   runlake user add ann --role admin --lake ./runlake-data
                                                   an administrator, while no server has the lake open
   runlake lineage models:/MyModel/3               what a model was made of, and what stands on it
-  runlake sql "SELECT * FROM runs_wide('iris')"   every run with its params and metrics
+  runlake sql \"SELECT * FROM runs_wide('iris')\"   every run with its params and metrics
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
 #[derive(Debug, Subcommand)]

@@ -8,9 +8,7 @@ use crate::call::Call;
 use crate::error::{ApiError, Code, Result};
 use crate::guard::Guard;
 use crate::wire::{ServerInfo, UiTelemetry, json};
-#[cfg(not(feature = "ui"))]
-use crate::VERSION;
-use crate::{MLFLOW_VERSION, metrics as page};
+use crate::{MLFLOW_VERSION, VERSION, metrics as page};
 
 /// For people who open the address in a browser.
 #[cfg(not(feature = "ui"))]
