@@ -186,6 +186,7 @@ def test_a_lake_is_asked_while_a_server_writes_it(own_server):
     import mlflow
 
     mlflow.set_tracking_uri(own_server.uri)
+    mlflow.set_experiment("beside")
     with mlflow.start_run(run_name="beside"):
         mlflow.log_metric("loss", 1.5)
     found = run_sql("SELECT run_name, value FROM runs JOIN latest_metrics USING (run_id)", "--lake", str(own_server.lake),

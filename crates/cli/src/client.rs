@@ -82,7 +82,9 @@ impl Server {
         let response = self.respond(path, request).await?;
         Ok(response.bytes_stream().map_err(|error| {
             let cause = with_causes(&error);
-            Failure::new(format!("the answer was cut off ({cause}): the query failed on its way, or the server stopped"))
+            Failure::new(format!(
+                "the answer was cut off ({cause}): the query failed on its way, or the server stopped"
+            ))
         }))
     }
 

@@ -69,7 +69,8 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
         ..server_settings(&args)
     };
     let (url, is_open) = (url(address, settings.tls.is_some()), !settings.demand_credentials);
-    let queries = Queries::new(engine.clone(), query_settings(&args)).map_err(|error| Failure::new(error.to_string()))?;
+    let queries =
+        Queries::new(engine.clone(), query_settings(&args)).map_err(|error| Failure::new(error.to_string()))?;
     let app = App::new(tracking, queries, Artifacts::new(artifacts.clone()), foreign, identity.clone(), settings);
 
     announce(&url, &store, &artifacts, &args, file);

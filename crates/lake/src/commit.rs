@@ -215,7 +215,12 @@ impl Committer {
     }
 }
 
-pub(crate) async fn watermark(table: TableId, state: &DeltaTableState, log: &LogStoreRef, app_id: &str) -> Result<Seq, Error> {
+pub(crate) async fn watermark(
+    table: TableId,
+    state: &DeltaTableState,
+    log: &LogStoreRef,
+    app_id: &str,
+) -> Result<Seq, Error> {
     let version = state.transaction_version(log.as_ref(), app_id).await.told(table, "read the watermark")?;
     Ok(Seq(version.and_then(|version| u64::try_from(version).ok()).unwrap_or(0)))
 }

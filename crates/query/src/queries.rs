@@ -247,7 +247,8 @@ impl Inner {
             (Some(wanted), None) => Some((wanted, false)),
             (None, None) => None,
         };
-        let is_rows = !matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_));
+        let is_rows =
+            !matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_));
         let plan = match most {
             Some((most, _)) if is_rows => {
                 let fetch = usize::try_from(most).unwrap_or(usize::MAX).saturating_add(1);

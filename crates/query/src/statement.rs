@@ -101,6 +101,10 @@ pub(crate) async fn plan(
     statement: Statement,
     parameters: Option<ParamValues>,
 ) -> Result<LogicalPlan> {
+    if let Statement::CreateExternalTable(_) = statement {
+        // Planning it would look for the table, and for its files.
+        return Err(Error::ReadOnly { statement: "CREATE EXTERNAL TABLE".to_owned() });
+    }
     let references = state.resolve_table_references(&statement)?;
     known(state, &references).await?;
     let plan = state.statement_to_plan(statement).await?;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Constraints;
 use datafusion::common::Constraint;
+use datafusion::common::Constraints;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -53,8 +53,7 @@ impl ViewTable {
         if self.table != TableId::LatestMetrics {
             return Ok(self.view.changed(self.table, &wanted.prefixes()));
         }
-        let runs: Option<Vec<RunId>> =
-            wanted.leading().map(|runs| runs.into_iter().map(RunId::from_stored).collect());
+        let runs: Option<Vec<RunId>> = wanted.leading().map(|runs| runs.into_iter().map(RunId::from_stored).collect());
         let rows = self.view.changed_latest(runs.as_deref()).await?;
         Ok(rows.iter().map(|row| (row.key(), Some(Arc::new(row.to_record())))).collect())
     }

@@ -38,10 +38,44 @@ const COLUMNS: &str = "SELECT column_name AS column, data_type AS type, is_nulla
                        FROM information_schema.columns WHERE table_schema || '.' || table_name = $1 OR table_name = $1 \
                        ORDER BY ordinal_position";
 const KEYWORDS: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "JOIN", "LEFT JOIN", "USING", "ON", "WITH",
-    "AS", "AND", "OR", "NOT", "IN", "LIKE", "BETWEEN", "IS NULL", "DESC", "ASC", "DISTINCT", "UNION ALL", "EXPLAIN",
-    "EXPLAIN ANALYZE", "CASE WHEN", "count(", "max(", "min(", "avg(", "sum(", "approx_percentile_cont(", "median(",
-    "date_trunc(", "first_value(", "last_value(", "row_number() OVER (",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP BY",
+    "ORDER BY",
+    "HAVING",
+    "LIMIT",
+    "JOIN",
+    "LEFT JOIN",
+    "USING",
+    "ON",
+    "WITH",
+    "AS",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "LIKE",
+    "BETWEEN",
+    "IS NULL",
+    "DESC",
+    "ASC",
+    "DISTINCT",
+    "UNION ALL",
+    "EXPLAIN",
+    "EXPLAIN ANALYZE",
+    "CASE WHEN",
+    "count(",
+    "max(",
+    "min(",
+    "avg(",
+    "sum(",
+    "approx_percentile_cont(",
+    "median(",
+    "date_trunc(",
+    "first_value(",
+    "last_value(",
+    "row_number() OVER (",
 ];
 
 /// Reads and answers until the end.
@@ -207,9 +241,9 @@ impl Completer for Assistant {
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
-        let start = line[..at].rfind(|c| !is_part(c)).map_or(0, |place| {
-            place + line[place..].chars().next().map_or(1, char::len_utf8)
-        });
+        let start = line[..at]
+            .rfind(|c| !is_part(c))
+            .map_or(0, |place| place + line[place..].chars().next().map_or(1, char::len_utf8));
         let typed = &line[start..at];
         Ok((start, self.candidates(typed)))
     }

@@ -18,9 +18,8 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn begin(schema: &Schema, out: &mut Vec<u8>) -> Self {
-        let columns = schema.fields().iter().map(|field| {
-            json!({"name": field.name(), "type": type_name(field.data_type())})
-        });
+        let columns =
+            schema.fields().iter().map(|field| json!({"name": field.name(), "type": type_name(field.data_type())}));
         let columns: serde_json::Value = columns.collect();
         out.extend(format!("{{\"columns\":{columns},\"rows\":[").into_bytes());
         Self { rows: 0 }

@@ -14,8 +14,10 @@ use rustc_hash::FxHashMap;
 use super::{Arguments, Lake, Signature};
 use crate::{Error, Parameters, Result, Value};
 
-pub(super) const SIGNATURE: Signature =
-    Signature { name: "runs_wide", usage: "runs_wide('<experiment name or id>', …), or runs_wide() for all experiments" };
+pub(super) const SIGNATURE: Signature = Signature {
+    name: "runs_wide",
+    usage: "runs_wide('<experiment name or id>', …), or runs_wide() for all experiments",
+};
 
 /// Columns of an answer: more would make a table that no tool reads.
 const COLUMNS: usize = 20_000;
@@ -46,7 +48,9 @@ pub(super) async fn rows(lake: &Lake, arguments: &Arguments) -> Result<RecordBat
         for (key, cells) in cells.keys {
             let column = match prefix {
                 "metrics" => numbers(&cells, &found, runs.num_rows()),
-                "params" => parsed(&cells, &found, runs.num_rows()).unwrap_or_else(|| texts(&cells, &found, runs.num_rows())),
+                "params" => {
+                    parsed(&cells, &found, runs.num_rows()).unwrap_or_else(|| texts(&cells, &found, runs.num_rows()))
+                }
                 _ => texts(&cells, &found, runs.num_rows()),
             };
             fields.push(Field::new(format!("{prefix}.{key}"), column.data_type().clone(), true));
@@ -104,7 +108,17 @@ async fn runs(lake: &Lake, experiments: &Option<Vec<String>>) -> Result<RecordBa
 }
 
 fn empty(_lake: &Lake) -> Result<RecordBatch> {
-    let columns = ["run_id", "run_name", "experiment_id", "status", "start_time", "end_time", "user_id", "artifact_uri", "parent_run_id"];
+    let columns = [
+        "run_id",
+        "run_name",
+        "experiment_id",
+        "status",
+        "start_time",
+        "end_time",
+        "user_id",
+        "artifact_uri",
+        "parent_run_id",
+    ];
     let schema = crate::table::schema(runlake_types::TableId::Runs);
     let fields = columns.iter().map(|name| schema.field_with_name(name).cloned()).collect::<Result<Vec<_>, _>>()?;
     Ok(RecordBatch::new_empty(Arc::new(Schema::new(fields))))

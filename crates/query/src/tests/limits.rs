@@ -14,7 +14,8 @@ async fn the_callers_limit_cuts_and_says_so() {
     let lake = Lake::open().await;
     let ask = async |limit| {
         let sql = "SELECT * FROM generate_series(1, 10)".to_owned();
-        let mut answer = lake.queries.run(Request { sql, row_limit: Some(limit), ..Request::default() }).await.expect("runs");
+        let mut answer =
+            lake.queries.run(Request { sql, row_limit: Some(limit), ..Request::default() }).await.expect("runs");
         let mut rows = 0;
         while let Some(batch) = answer.next().await {
             rows += batch.expect("a batch").num_rows();
@@ -65,7 +66,14 @@ async fn assert_idle(lake: &Lake) {
 
 #[tokio::test]
 async fn a_query_beyond_the_memory_fails_alone() {
-    let settings = Settings { memory_bytes: 32 << 20, spill_bytes: 0, threads: 2, running: 4, waiting: 200, ..Settings::default() };
+    let settings = Settings {
+        memory_bytes: 32 << 20,
+        spill_bytes: 0,
+        threads: 2,
+        running: 4,
+        waiting: 200,
+        ..Settings::default()
+    };
     let lake = Arc::new(Lake::with(settings).await);
     let heavy = "SELECT count(*) FROM (SELECT value % 5000000 AS k, array_agg(value) FROM generate_series(1, 5000000) GROUP BY 1)";
     let light = "SELECT sum(value) FROM generate_series(1, 1000)";

@@ -63,7 +63,10 @@ async fn check(steps: Vec<Step>) {
             Step::Flush => lake.flush().await,
             Step::Compact => drop(lake.tracking.engine().compact().await.expect("compacts")),
             Step::Look { run } => {
-                let sql = format!("SELECT key, value FROM tags WHERE run_id = '{}' AND key LIKE 't%' ORDER BY key", runs[run]);
+                let sql = format!(
+                    "SELECT key, value FROM tags WHERE run_id = '{}' AND key LIKE 't%' ORDER BY key",
+                    runs[run]
+                );
                 let wanted: Vec<String> =
                     tags.range((run, 0)..(run + 1, 0)).map(|((_, key), value)| format!("t{key}|{value}")).collect();
                 assert_eq!(lake.ask(&sql).await, wanted);
@@ -75,7 +78,8 @@ async fn check(steps: Vec<Step>) {
     let wanted: Vec<String> =
         points.iter().map(|(run, key, step, value)| format!("r{run}|m{key}|{step}|{:.1}", f64::from(*value))).collect();
     assert_eq!(lake.ask(sql).await, wanted);
-    let sql = "SELECT r.run_name, t.key, t.value FROM tags t JOIN runs r USING (run_id) WHERE t.key LIKE 't%' ORDER BY 1, 2";
+    let sql =
+        "SELECT r.run_name, t.key, t.value FROM tags t JOIN runs r USING (run_id) WHERE t.key LIKE 't%' ORDER BY 1, 2";
     let wanted: Vec<String> = tags.iter().map(|((run, key), value)| format!("r{run}|t{key}|{value}")).collect();
     assert_eq!(lake.ask(sql).await, wanted);
     let mut counts: BTreeMap<(usize, usize), usize> = BTreeMap::new();

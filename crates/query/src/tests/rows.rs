@@ -33,7 +33,10 @@ async fn rows_are_the_same_in_memory_in_files_and_in_both() {
     }
     lake.metrics(&run, "loss", [(10, 0.5)]).await;
     assert_eq!(lake.ask(questions[0]).await, ["acc|3|0|2", "loss|11|0|10"]);
-    assert_eq!(lake.ask("SELECT key, count, step, value FROM latest_metrics WHERE key = 'loss'").await, ["loss|11|10|0.5"]);
+    assert_eq!(
+        lake.ask("SELECT key, count, step, value FROM latest_metrics WHERE key = 'loss'").await,
+        ["loss|11|10|0.5"]
+    );
 }
 
 #[tokio::test]
@@ -66,7 +69,10 @@ async fn parameters_are_bound() {
         lines(&lake.batches(request).await.unwrap_or_else(|error| panic!("{sql}: {error}")))
     };
     let name = || Value::Text("it's; DROP TABLE runs".into());
-    assert_eq!(ask("SELECT run_id FROM runs WHERE run_name = $1", Parameters::in_order([name()])).await, [run.as_str()]);
+    assert_eq!(
+        ask("SELECT run_id FROM runs WHERE run_name = $1", Parameters::in_order([name()])).await,
+        [run.as_str()]
+    );
     assert_eq!(ask("SELECT run_id FROM runs WHERE run_name = ?", Parameters::in_order([name()])).await, [run.as_str()]);
     let named = Parameters::by_name([("wanted".to_owned(), name())]);
     assert_eq!(ask("SELECT run_id FROM runs WHERE run_name = $wanted", named).await, [run.as_str()]);
@@ -114,7 +120,8 @@ async fn views_of_elsewhere_hold_everything_of_a_run() {
     let run = lake.run_in("0", "r").await;
     lake.params(&run, &[("lr", "0.1")]).await;
     lake.metrics(&run, "loss", [(0, 2.0), (1, 1.0)]).await;
-    let found = lake.ask("SELECT run_name, params['lr'], aggregated_metrics[1]['min_value'] FROM mlflow.runs_latest").await;
+    let found =
+        lake.ask("SELECT run_name, params['lr'], aggregated_metrics[1]['min_value'] FROM mlflow.runs_latest").await;
     assert_eq!(found, ["r|0.1|1.0"]);
 }
 

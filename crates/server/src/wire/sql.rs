@@ -84,7 +84,9 @@ pub(crate) fn instant(text: &str) -> Result<Timestamp> {
         .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
         .and_then(|since| i64::try_from(since.as_micros()).ok());
     micros.map(Timestamp::from_micros).ok_or_else(|| {
-        ApiError::invalid(format!("Invalid value {text:?} for 'as_of': it must be a UTC time such as 2026-05-03T12:00:00Z."))
+        ApiError::invalid(format!(
+            "Invalid value {text:?} for 'as_of': it must be a UTC time such as 2026-05-03T12:00:00Z."
+        ))
     })
 }
 
