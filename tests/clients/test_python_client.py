@@ -261,6 +261,7 @@ def test_sql(api, uri, run):
         runlake.sql("DELETE FROM metrics", uri=uri)
 
 
+@pytest.mark.skip(reason="the server has no Flight SQL yet")
 def test_connection(api, uri, run):
     pytest.importorskip("adbc_driver_flightsql")
     import polars as pl

@@ -188,40 +188,24 @@ def sql(
         asked["as_of"] = _plain(as_of)
     from ._pipeline import pipeline_for
 
-    door = _flight(target)
     # What this process has logged is part of what it asks for.
     pipeline_for(target).settle()
-    if door is None:
-        if timeout is not None:
-            asked["timeout_ms"] = int(timeout * 1000)
-        status, _, body = Http(target).request(
-            "POST",
-            "/api/runlake/sql",
-            json.dumps(asked).encode(),
-            {"Content-Type": "application/json", "Accept": ARROW_STREAM},
-            timeout=timeout,
-        )
-        if status != 200:
-            raise http_error(status, body)
-        return Result(pa.ipc.open_stream(body))
-    import pyarrow.flight as fl
-
-    try:
-        stream = door.client().do_get(fl.Ticket(json.dumps(asked).encode()), door.call_options(timeout))
-        # Errors of planning come with the schema.
-        reader = stream.to_reader()
-        return Result(pa.RecordBatchReader.from_batches(reader.schema, _told(reader)))
-    except Exception as error:
-        if isinstance(error, RunlakeError):
-            raise
-        raise flight_error(error) from error
+    return _by_http(target, asked, timeout)
 
 
-def _told(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from reader
-    except pa.ArrowException as error:
-        raise flight_error(error) from error
+def _by_http(target: Target, asked: dict[str, Any], timeout: float | None) -> Result:
+    if timeout is not None:
+        asked = {**asked, "timeout_ms": int(timeout * 1000)}
+    status, _, body = Http(target).request(
+        "POST",
+        "/api/runlake/sql",
+        json.dumps(asked).encode(),
+        {"Content-Type": "application/json", "Accept": ARROW_STREAM},
+        timeout=timeout,
+    )
+    if status != 200:
+        raise http_error(status, body)
+    return Result(pa.ipc.open_stream(body))
 
 
 # --- Bulk writes --------------------------------------------------------------------------------------------------
