@@ -332,7 +332,7 @@ async fn a_cleaned_log_is_never_begun_again() {
         table.merge(vec![put("r", &n.to_string(), "1")], next(&table)).await.unwrap();
     }
     table.checkpoint().await.unwrap();
-    clock.advance(2 * 3600 * 1_000_000);
+    clock.advance(25 * 3600 * 1_000_000);
     assert_eq!(table.clean_log().await.unwrap(), 2);
     for _ in 0..2 {
         faulty.plan(Verb::List, "_delta_log", Fault::Refuse);
