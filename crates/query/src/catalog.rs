@@ -32,7 +32,7 @@ pub fn tables() -> impl Iterator<Item = TableId> {
 
 /// How each table function is called.
 pub fn functions() -> impl Iterator<Item = &'static str> {
-    crate::functions::SIGNATURES.iter().map(|signature| signature.usage)
+    crate::functions::Kind::ALL.iter().map(|kind| kind.signature().usage)
 }
 
 /// Views in the schema `mlflow`, named and shaped as the system tables of Databricks are
@@ -66,7 +66,7 @@ pub(crate) const VIEWS: &[(&str, &str)] = &[
 /// The catalog at one position of the log.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    schemas: HashMap<&'static str, Arc<Schema>>,
+    schemas: HashMap<&'static str, Arc<dyn SchemaProvider>>,
 }
 
 impl Catalog {
@@ -74,20 +74,14 @@ impl Catalog {
         let tables = tables().map(|table| {
             (table.name().to_owned(), Arc::new(ViewTable::new(view.clone(), table)) as Arc<dyn TableProvider>)
         });
-        let public = Arc::new(Schema(tables.collect()));
+        let public: Arc<dyn SchemaProvider> = Arc::new(Schema(tables.collect()));
         Self { schemas: HashMap::from([(PUBLIC, public)]) }
     }
 
-    /// Adds the views, which `state` plans over the tables.
-    pub(crate) async fn with_views(mut self, state: &SessionState) -> Result<Self> {
-        let mut views = HashMap::new();
-        for (name, sql) in VIEWS {
-            let plan = state.create_logical_plan(sql).await?;
-            let view: Arc<dyn TableProvider> = Arc::new(SqlView::new(plan, Some((*sql).to_owned())));
-            views.insert((*name).to_owned(), view);
-        }
-        self.schemas.insert(MLFLOW, Arc::new(Schema(views)));
-        Ok(self)
+    /// Adds the views, over the tables of `state`.
+    pub(crate) fn with_views(mut self, state: SessionState) -> Self {
+        self.schemas.insert(MLFLOW, Arc::new(Views(state)));
+        self
     }
 }
 
@@ -97,7 +91,7 @@ impl CatalogProvider for Catalog {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        self.schemas.get(name).map(|schema| Arc::clone(schema) as Arc<dyn SchemaProvider>)
+        self.schemas.get(name).cloned()
     }
 }
 
@@ -118,6 +112,27 @@ impl SchemaProvider for Schema {
 
     fn table_exist(&self, name: &str) -> bool {
         self.0.contains_key(name)
+    }
+}
+
+/// The views, planned when a query asks for them.
+#[derive(Debug)]
+struct Views(SessionState);
+
+#[async_trait]
+impl SchemaProvider for Views {
+    fn table_names(&self) -> Vec<String> {
+        VIEWS.iter().map(|(name, _)| (*name).to_owned()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let Some((_, sql)) = VIEWS.iter().find(|(known, _)| *known == name) else { return Ok(None) };
+        let plan = self.0.create_logical_plan(sql).await?;
+        Ok(Some(Arc::new(SqlView::new(plan, Some((*sql).to_owned())))))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        VIEWS.iter().any(|(known, _)| *known == name)
     }
 }
 

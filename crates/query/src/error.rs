@@ -93,6 +93,10 @@ impl From<ArrowError> for Error {
 
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
+        // It comes as one of several errors, and by its text alone.
+        if error.to_string().contains("max_temp_directory_size") {
+            return Self::Resources("the disk space for queries is used up".to_owned());
+        }
         match error {
             DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => (*inner).into(),
             DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
@@ -112,7 +116,6 @@ impl From<DataFusionError> for Error {
                         Err(inner) => Self::Internal(inner.to_string()),
                     },
                 },
-                ArrowError::IoError(text, _) if text.contains("max_temp_directory_size") => disk_is_full(),
                 ArrowError::IoError(text, _) => Self::Storage(text),
                 ArrowError::ParquetError(text) => Self::Storage(text),
                 // Casts that overflow, divisions by zero: values the query does not fit.
@@ -136,10 +139,6 @@ fn of_shared(error: &DataFusionError) -> Error {
 }
 
 fn by_variant(error: &DataFusionError) -> Error {
-    let text = error.to_string();
-    if text.contains("max_temp_directory_size") {
-        return disk_is_full();
-    }
     match error {
         DataFusionError::SQL(inner, _) => Error::Invalid(plain(&inner.to_string())),
         DataFusionError::ResourcesExhausted(text) => Error::Resources(first_line(text)),
@@ -150,10 +149,6 @@ fn by_variant(error: &DataFusionError) -> Error {
         DataFusionError::ExecutionJoin(inner) => Error::Internal(inner.to_string()),
         other => Error::Invalid(plain(&other.message())),
     }
-}
-
-fn disk_is_full() -> Error {
-    Error::Resources("the disk space for queries is used up".to_owned())
 }
 
 /// The sentence without the library's prefixes and backtrace.

@@ -12,20 +12,21 @@ use std::time::Instant;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::catalog::{TableFunction, TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::common::DataFusionError;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
 use runlake_engine::View;
 
-use crate::{Error, Parameters, Result, Value, session, statement};
+use crate::{Error, Parameters, Result, Value, statement};
 
 /// What a function stands on: the lake at the query's position, and the query's deadline.
 #[derive(Clone)]
 pub(crate) struct Lake {
     pub(crate) view: View,
-    pub(crate) base: SessionState,
+    /// A session over the tables at that position.
+    pub(crate) tables: SessionState,
     pub(crate) deadline: Instant,
 }
 
@@ -38,10 +39,9 @@ impl fmt::Debug for Lake {
 impl Lake {
     /// The rows of a statement over the tables.
     async fn rows(&self, sql: &str, parameters: Parameters) -> Result<Vec<RecordBatch>> {
-        let state = session::over_tables(&self.base, &self.view);
         let statement = statement::parse(sql, &parameters)?;
-        let plan = statement::plan(&state, statement, parameters.values()).await?;
-        Ok(SessionContext::new_with_state(state).execute_logical_plan(plan).await?.collect().await?)
+        let plan = statement::plan(&self.tables, statement, parameters.values()).await?;
+        Ok(SessionContext::new_with_state(self.tables.clone()).execute_logical_plan(plan).await?.collect().await?)
     }
 }
 
@@ -51,29 +51,35 @@ pub(crate) struct Signature {
     pub(crate) usage: &'static str,
 }
 
-/// All of them.
-pub(crate) const SIGNATURES: &[Signature] =
-    &[compare_runs::SIGNATURE, lineage::SIGNATURE, metric_envelope::SIGNATURE, runs_wide::SIGNATURE];
-
 /// The functions over one position of the log.
 pub(crate) fn all(lake: &Lake) -> Vec<Arc<TableFunction>> {
-    let function = |kind: Kind, name: &str| {
-        Arc::new(TableFunction::new(name.to_owned(), Arc::new(Function { lake: lake.clone(), kind })))
+    let function = |kind: &Kind| {
+        let function = Function { lake: lake.clone(), kind: *kind };
+        Arc::new(TableFunction::new(kind.signature().name.to_owned(), Arc::new(function)))
     };
-    vec![
-        function(Kind::CompareRuns, compare_runs::SIGNATURE.name),
-        function(Kind::Lineage, lineage::SIGNATURE.name),
-        function(Kind::MetricEnvelope, metric_envelope::SIGNATURE.name),
-        function(Kind::RunsWide, runs_wide::SIGNATURE.name),
-    ]
+    Kind::ALL.iter().map(function).collect()
 }
 
+/// Which function.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
     CompareRuns,
     Lineage,
     MetricEnvelope,
     RunsWide,
+}
+
+impl Kind {
+    pub(crate) const ALL: &[Self] = &[Self::CompareRuns, Self::Lineage, Self::MetricEnvelope, Self::RunsWide];
+
+    pub(crate) fn signature(self) -> &'static Signature {
+        match self {
+            Self::CompareRuns => &compare_runs::SIGNATURE,
+            Self::Lineage => &lineage::SIGNATURE,
+            Self::MetricEnvelope => &metric_envelope::SIGNATURE,
+            Self::RunsWide => &runs_wide::SIGNATURE,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -86,23 +92,12 @@ impl TableFunctionImpl for Function {
     /// Columns depend on what is in the lake, so the rows are read when the query is planned.
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>, DataFusionError> {
         let lake = &self.lake;
+        let arguments = Arguments::of(self.kind.signature(), args.exprs())?;
         match self.kind {
-            Kind::CompareRuns => {
-                let arguments = Arguments::of(&compare_runs::SIGNATURE, args.exprs())?;
-                table(lake, compare_runs::rows(lake, &arguments))
-            }
-            Kind::Lineage => {
-                let arguments = Arguments::of(&lineage::SIGNATURE, args.exprs())?;
-                table(lake, lineage::rows(lake, &arguments))
-            }
-            Kind::MetricEnvelope => {
-                let arguments = Arguments::of(&metric_envelope::SIGNATURE, args.exprs())?;
-                table(lake, metric_envelope::rows(lake, &arguments))
-            }
-            Kind::RunsWide => {
-                let arguments = Arguments::of(&runs_wide::SIGNATURE, args.exprs())?;
-                table(lake, runs_wide::rows(lake, &arguments))
-            }
+            Kind::CompareRuns => table(lake, compare_runs::rows(lake, &arguments)),
+            Kind::Lineage => table(lake, lineage::rows(lake, &arguments)),
+            Kind::MetricEnvelope => table(lake, metric_envelope::rows(lake, &arguments)),
+            Kind::RunsWide => table(lake, runs_wide::rows(lake, &arguments)),
         }
     }
 }
@@ -168,7 +163,7 @@ fn usage(usage: &str) -> Error {
 
 fn literal(expr: &Expr) -> Option<Value> {
     match expr {
-        Expr::Literal(value, _) => literal_value(value),
+        Expr::Literal(value, _) => Value::try_from(value.clone()).ok(),
         Expr::Negative(inner) => match literal(inner)? {
             Value::Int(number) => number.checked_neg().map(Value::Int),
             Value::Float(number) => Some(Value::Float(-number)),
@@ -177,8 +172,4 @@ fn literal(expr: &Expr) -> Option<Value> {
         Expr::Alias(alias) => literal(&alias.expr),
         _ => None,
     }
-}
-
-fn literal_value(value: &ScalarValue) -> Option<Value> {
-    Value::try_from(value.clone()).ok()
 }

@@ -23,7 +23,7 @@ pub use answer::Answer;
 pub use catalog::{DATABASE, MLFLOW, PUBLIC, functions, tables};
 pub use error::{Error, Result};
 pub use parameters::{Parameters, Value};
-pub use queries::{Described, Load, Queries, Request};
+pub use queries::{Described, Load, Queries, Request, instant};
 pub use settings::Settings;
 
 #[cfg(test)]

@@ -38,6 +38,12 @@ pub struct Request {
     pub time_limit: Option<Duration>,
 }
 
+/// A UTC time as RFC 3339 writes it, such as `2026-05-03T12:00:00Z`; for [`Request::as_of`].
+pub fn instant(text: &str) -> Option<Timestamp> {
+    let since = humantime::parse_rfc3339_weak(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_micros()).ok().map(Timestamp::from_micros)
+}
+
 impl Request {
     /// A statement without parameters.
     pub fn new(sql: impl Into<String>) -> Self {
@@ -231,8 +237,9 @@ impl Inner {
         let deadline = clock.deadline();
         let planning = async {
             let statement = statement::parse(&request.sql, &request.parameters)?;
-            let lake = Lake { view: self.view(request.as_of).await?, base: self.base().clone(), deadline };
-            let state = session::over_all(&lake).await?;
+            let view = self.view(request.as_of).await?;
+            let lake = Lake { tables: session::over_tables(self.base(), &view), view, deadline };
+            let state = session::over_all(&lake);
             let plan = statement::plan(&state, statement, request.parameters.values()).await?;
             self.limited(state, plan, request.row_limit)
         };

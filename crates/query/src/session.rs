@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
-use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -55,22 +54,19 @@ pub(crate) fn base(objects: &Arc<dyn ObjectStore>, settings: &Settings) -> Resul
 
 /// A session over the tables, without views and functions.
 pub(crate) fn over_tables(base: &SessionState, view: &View) -> SessionState {
-    with_catalog(base, Arc::new(Catalog::new(view))).0
+    with_catalog(base, Catalog::new(view))
 }
 
 /// A session over everything there is.
-pub(crate) async fn over_all(lake: &Lake) -> Result<SessionState, DataFusionError> {
-    let (state, catalogs) = with_catalog(&lake.base, Arc::new(Catalog::new(&lake.view)));
-    let full = Catalog::new(&lake.view).with_views(&state).await?;
-    catalogs.register_catalog(DATABASE.to_owned(), Arc::new(full));
+pub(crate) fn over_all(lake: &Lake) -> SessionState {
     let mut functions = functions::all(lake);
-    functions.extend(state.table_functions().values().cloned());
-    Ok(SessionStateBuilder::new_from_existing(state).with_table_function_list(functions).build())
+    functions.extend(lake.tables.table_functions().values().cloned());
+    let state = with_catalog(&lake.tables, Catalog::new(&lake.view).with_views(lake.tables.clone()));
+    SessionStateBuilder::new_from_existing(state).with_table_function_list(functions).build()
 }
 
-fn with_catalog(base: &SessionState, catalog: Arc<Catalog>) -> (SessionState, Arc<MemoryCatalogProviderList>) {
-    let catalogs = Arc::new(MemoryCatalogProviderList::new());
-    catalogs.register_catalog(DATABASE.to_owned(), catalog);
-    let list: Arc<dyn CatalogProviderList> = Arc::clone(&catalogs) as _;
-    (SessionStateBuilder::new_from_existing(base.clone()).with_catalog_list(list).build(), catalogs)
+fn with_catalog(state: &SessionState, catalog: Catalog) -> SessionState {
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(DATABASE.to_owned(), Arc::new(catalog));
+    SessionStateBuilder::new_from_existing(state.clone()).with_catalog_list(Arc::new(catalogs)).build()
 }

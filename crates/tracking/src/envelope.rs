@@ -23,12 +23,20 @@ impl Span {
     }
 }
 
-/// The buckets of `points`, which are one series within the span, in order of steps. Empty ones are left out.
+/// The buckets of those of `points` that are within the span; the points are one series, in order of steps. Empty buckets
+/// are left out.
 pub fn envelope(points: &[Point], span: &Span) -> Vec<EnvelopeBucket> {
-    points
+    steps_within(points, span.from, span.to)
         .chunk_by(|a, b| span.bucket(a.step) == span.bucket(b.step))
         .map(|points| summary(span.bucket(points[0].step), points))
         .collect()
+}
+
+/// Those of `points`, which are in order of steps, from one step to another, both included.
+pub(crate) fn steps_within(points: &[Point], from: i64, to: i64) -> &[Point] {
+    let start = points.partition_point(|point| point.step < from);
+    let end = points.partition_point(|point| point.step <= to);
+    &points[start..end.max(start)]
 }
 
 fn summary(index: u32, points: &[Point]) -> EnvelopeBucket {

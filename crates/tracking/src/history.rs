@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use runlake_engine::View;
 use runlake_types::{Point, RunId, Timestamp, limits};
 
-use crate::envelope::{Span, envelope};
+use crate::envelope::{Span, envelope, steps_within};
 use crate::sample::{sample, sampled_numbers};
 use crate::search::TokenScope;
 use crate::{
@@ -165,7 +165,7 @@ impl Tracking {
                 Some(points) => points,
                 None => history(&view, run_id, &request.metric_key).await?,
             };
-            let buckets = envelope(steps_within(&points, from, to), &span);
+            let buckets = envelope(&points, &span);
             if !buckets.is_empty() {
                 runs.push(RunEnvelope { run_id: RunId::from_stored(run_id), buckets });
             }
@@ -231,13 +231,6 @@ async fn sampled(
     }
     let points = history(view, run_id, key).await?;
     Ok(sample(steps_within(&points, *range.start(), *range.end()), wanted))
-}
-
-/// Those of `points`, which are in order of steps, from one step to another.
-fn steps_within(points: &[Point], from: i64, to: i64) -> &[Point] {
-    let start = points.partition_point(|point| point.step < from);
-    let end = points.partition_point(|point| point.step <= to);
-    &points[start..end.max(start)]
 }
 
 fn of_run(run_id: &str, points: impl IntoIterator<Item = Point>) -> impl Iterator<Item = RunPoint> {

@@ -1,6 +1,6 @@
 //! Who answers: a server over HTTP, or the lake itself.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamDecoder;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 use runlake_engine::{Access, Engine, Settings};
-use runlake_query::{Parameters, Queries, Request, Value};
+use runlake_query::{Parameters, Queries, Request, Value, instant};
 use runlake_types::Timestamp;
 use serde_json::json;
 
@@ -58,7 +58,7 @@ impl Source {
                 let request = Request {
                     sql: question.sql,
                     parameters: Parameters::in_order(question.params),
-                    as_of: question.as_of.as_deref().map(instant).transpose()?,
+                    as_of: question.as_of.as_deref().map(as_of).transpose()?,
                     row_limit: question.limit,
                     time_limit: question.timeout,
                 };
@@ -142,14 +142,8 @@ fn failed(error: runlake_query::Error) -> Failure {
     Failure::new(error.to_string())
 }
 
-/// A time as RFC 3339 writes it.
-fn instant(text: &str) -> Result<Timestamp> {
-    let micros = |time: SystemTime| i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok();
-    humantime::parse_rfc3339_weak(text)
-        .ok()
-        .and_then(micros)
-        .map(Timestamp::from_micros)
-        .ok_or_else(|| Failure::usage(format!("--as-of {text:?} is no UTC time such as 2026-05-03T12:00:00Z")))
+fn as_of(text: &str) -> Result<Timestamp> {
+    instant(text).ok_or_else(|| Failure::usage(format!("--as-of {text:?} is no UTC time such as 2026-05-03T12:00:00Z")))
 }
 
 /// A parameter as it was typed.

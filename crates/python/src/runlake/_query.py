@@ -25,7 +25,6 @@ from ._transport import (
     HttpDoor,
     PutStream,
     door_error,
-    flight_error,
     http_error,
     ipc_stream,
     timeout_seconds,

@@ -11,7 +11,7 @@ use runlake_types::{KeyBuilder, RunId};
 use super::{Arguments, Lake, Signature};
 use crate::{Error, Result};
 
-pub(super) const SIGNATURE: Signature =
+pub(super) static SIGNATURE: Signature =
     Signature { name: "compare_runs", usage: "compare_runs('<run id>', '<run id>', …)" };
 
 /// Runs compared in one call.

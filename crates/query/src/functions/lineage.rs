@@ -9,7 +9,7 @@ use runlake_types::ErrorKind;
 use super::{Arguments, Lake, Signature};
 use crate::{Error, Result};
 
-pub(super) const SIGNATURE: Signature = Signature {
+pub(super) static SIGNATURE: Signature = Signature {
     name: "lineage",
     usage: "lineage('models:/Name/3' | 'models:/Name@alias' | 'run:<id>' | 'dataset:<digest>' [, 'up' | 'down' | 'both'])",
 };

@@ -10,7 +10,7 @@ use runlake_types::{KeyBuilder, Point, RunId};
 use super::{Arguments, Lake, Signature};
 use crate::{Error, Result};
 
-pub(super) const SIGNATURE: Signature = Signature {
+pub(super) static SIGNATURE: Signature = Signature {
     name: "metric_envelope",
     usage: "metric_envelope('<run id>', '<metric>', buckets [, from_step, to_step])",
 };
@@ -33,15 +33,8 @@ pub(super) async fn rows(lake: &Lake, arguments: &Arguments) -> Result<RecordBat
     let points = lake.view.history(&RunId::from_stored(run_id), key).await?;
     let from = arguments.int(3)?.or_else(|| points.first().map(|point| point.step)).unwrap_or(0);
     let to = arguments.int(4)?.or_else(|| points.last().map(|point| point.step)).unwrap_or(from).max(from);
-    let within = within(&points, from, to);
     let span = Span { from, to, buckets: u32::try_from(buckets).expect("it is below the limit above") };
-    batch(&envelope(within, &span))
-}
-
-fn within(points: &[Point], from: i64, to: i64) -> &[Point] {
-    let start = points.partition_point(|point| point.step < from);
-    let end = points.partition_point(|point| point.step <= to);
-    &points[start..end.max(start)]
+    batch(&envelope(&points, &span))
 }
 
 fn batch(buckets: &[EnvelopeBucket]) -> Result<RecordBatch> {

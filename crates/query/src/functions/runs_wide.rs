@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use super::{Arguments, Lake, Signature};
 use crate::{Error, Parameters, Result, Value};
 
-pub(super) const SIGNATURE: Signature = Signature {
+pub(super) static SIGNATURE: Signature = Signature {
     name: "runs_wide",
     usage: "runs_wide('<experiment name or id>', …), or runs_wide() for all experiments",
 };
@@ -33,7 +33,7 @@ pub(super) async fn rows(lake: &Lake, arguments: &Arguments) -> Result<RecordBat
     let places: FxHashMap<&str, u32> = run_ids.iter().flatten().zip(0..).collect();
     let mut fields: Vec<Field> = runs.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
     let mut columns = runs.columns().to_vec();
-    let reservation = MemoryConsumer::new("runs_wide").register(&lake.base.runtime_env().memory_pool);
+    let reservation = MemoryConsumer::new("runs_wide").register(&lake.tables.runtime_env().memory_pool);
     for (prefix, table) in [("params", "params"), ("metrics", "latest_metrics"), ("tags", "tags")] {
         let (filter, parameters) = within(&experiments);
         let found = lake.rows(&format!("SELECT run_id, key, value FROM {table} {filter}"), parameters).await?;
@@ -100,14 +100,12 @@ async fn runs(lake: &Lake, experiments: &Option<Vec<String>>) -> Result<RecordBa
     let found = lake.rows(&sql, parameters).await?;
     match found.first() {
         Some(first) => Ok(concat_batches(&first.schema(), &found)?),
-        None => {
-            let none = lake.rows(&format!("{sql} LIMIT 0"), within(experiments).1).await?;
-            none.into_iter().next().map_or_else(|| empty(lake), Ok)
-        }
+        None => empty(),
     }
 }
 
-fn empty(_lake: &Lake) -> Result<RecordBatch> {
+/// No runs: a query without rows gives no batch either.
+fn empty() -> Result<RecordBatch> {
     let columns = [
         "run_id",
         "run_name",

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use runlake_query::{Parameters, Request, Value};
+use runlake_query::{Parameters, Request, Value, instant};
 use runlake_types::Timestamp;
 use serde::Deserialize;
 
@@ -71,19 +71,14 @@ pub(crate) fn sql_request(body: &[u8]) -> Result<Request> {
     Ok(Request {
         sql: body.sql,
         parameters,
-        as_of: body.as_of.as_deref().map(instant).transpose()?,
+        as_of: body.as_of.as_deref().map(as_of).transpose()?,
         row_limit: body.row_limit,
         time_limit: body.timeout_ms.map(Duration::from_millis),
     })
 }
 
-/// A time as RFC 3339 writes it, such as `2026-05-03T12:00:00Z`.
-pub(crate) fn instant(text: &str) -> Result<Timestamp> {
-    let time = humantime::parse_rfc3339_weak(text).ok();
-    let micros = time
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-        .and_then(|since| i64::try_from(since.as_micros()).ok());
-    micros.map(Timestamp::from_micros).ok_or_else(|| {
+fn as_of(text: &str) -> Result<Timestamp> {
+    instant(text).ok_or_else(|| {
         ApiError::invalid(format!(
             "Invalid value {text:?} for 'as_of': it must be a UTC time such as 2026-05-03T12:00:00Z."
         ))
