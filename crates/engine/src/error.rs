@@ -38,6 +38,12 @@ pub enum Error {
         /// Unflushed bytes at that time.
         waiting_bytes: usize,
     },
+    /// A reader's look was overtaken by flushes of the writer, again and again.
+    #[error("the server that writes flushed during each of {looks} looks at the lake; try again when it is less busy")]
+    Moving {
+        /// How often was looked.
+        looks: usize,
+    },
     /// A write to an engine that was opened for reading.
     #[error("this server reads the lake only (--read-only); send writes to the server that owns the lake")]
     ReadOnly,
@@ -72,7 +78,7 @@ impl Error {
             Self::Schema(_) | Self::Internal(_) => ErrorKind::Internal,
             Self::Frame(_) => ErrorKind::Corrupt,
             Self::Identity(_) => ErrorKind::Invalid,
-            Self::Overloaded { .. } => ErrorKind::Overloaded,
+            Self::Overloaded { .. } | Self::Moving { .. } => ErrorKind::Overloaded,
             Self::ReadOnly => ErrorKind::Denied,
             Self::Stopped(_) => ErrorKind::Closed,
         }

@@ -150,16 +150,13 @@ async fn keep_fresh(inner: Arc<Inner>, stop: CancellationToken) {
     }
 }
 
+/// How often a reader looks again when a flush went on beside its look.
+const LOOKS: usize = 32;
+
 /// Reads the log's tail, then the tables: rows that moved from one to the other meanwhile are seen in both and counted
 /// once by their position, never in neither.
 async fn refresh(inner: &Arc<Inner>) -> Result<()> {
-    let mut frames = runlake_wal::read_tail(&inner.store, &inner.identity.lake_id).await?;
-    let mut groups = Vec::new();
-    while let Some(frame) = frames.next().await? {
-        groups.push((frame.seq, codec::decode(&frame.payload)?));
-    }
-    futures::future::try_join_all(inner.lake.tables().iter().map(Table::refresh)).await?;
-    let snapshots = snapshots_of(&inner.lake);
+    let (groups, snapshots) = look(inner).await?;
     let flushed = furthest(&snapshots);
     let mut active = MemTable::new(Seq::default());
     for (seq, group) in groups {
@@ -174,4 +171,26 @@ async fn refresh(inner: &Arc<Inner>) -> Result<()> {
         inner.search.forget().await;
     }
     Ok(())
+}
+
+/// The groups of the log, and tables none of which is further than those groups and the tables before them: a flush that
+/// is half done beside the look leaves tables ahead of others by rows that the tail, read before, may not hold.
+async fn look(inner: &Arc<Inner>) -> Result<(Vec<(Seq, WriteBatch)>, Snapshots)> {
+    let mut known = furthest(&snapshots_of(&inner.lake));
+    for _ in 0..LOOKS {
+        let mut frames = runlake_wal::read_tail(&inner.store, &inner.identity.lake_id).await?;
+        let mut groups = Vec::new();
+        while let Some(frame) = frames.next().await? {
+            known = known.max(frame.seq);
+            groups.push((frame.seq, codec::decode(&frame.payload)?));
+        }
+        futures::future::try_join_all(inner.lake.tables().iter().map(Table::refresh)).await?;
+        let snapshots = snapshots_of(&inner.lake);
+        let reached = furthest(&snapshots);
+        if reached <= known {
+            return Ok((groups, snapshots));
+        }
+        known = reached;
+    }
+    Err(Error::Moving { looks: LOOKS })
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use runlake_engine::{Access, Engine};
+use runlake_testkit::{Fault, Gate, Verb};
 
-use crate::ledger::{Step, batch, seen};
-use crate::place::{self, Kind, on_every_store, open};
+use crate::ledger::{Step, batch, seen, write_steps};
+use crate::place::{self, Kind, Place, on_every_store, open};
 
 const WRITERS: u8 = 3;
 
@@ -19,7 +21,11 @@ struct Race {
     compact: bool,
 }
 
-on_every_store!(every_view_is_a_prefix, a_reader_beside_the_writer_sees_prefixes);
+on_every_store!(
+    every_view_is_a_prefix,
+    a_reader_beside_the_writer_sees_prefixes,
+    a_reader_that_meets_a_half_done_flush_looks_again,
+);
 
 fn every_view_is_a_prefix(kind: Kind) {
     for (flush, compact) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -29,6 +35,52 @@ fn every_view_is_a_prefix(kind: Kind) {
 
 fn a_reader_beside_the_writer_sees_prefixes(kind: Kind) {
     place::run(race(kind, Race { flush: true, compact: true }, true));
+}
+
+/// A reader has read the log's tail and is about to read the tables; then more is written and flushed, to some tables.
+fn a_reader_that_meets_a_half_done_flush_looks_again(kind: Kind) {
+    place::run(async {
+        let place = kind.place().await;
+        let (store, beside_writer) = place.faulty();
+        let engine = open(&store, Access::Write).await;
+        write_steps(&engine, 0, 0, 2).await;
+        engine.flush().await.expect("flushes");
+        let (store, beside_reader) = place.faulty();
+        let reader = open(&store, Access::ReadOnly).await;
+        let [first_look, second_look, commit] = [Gate::default(), Gate::default(), Gate::default()];
+        for gate in [&first_look, &second_look] {
+            beside_reader.plan(Verb::List, TAGS_LOG, Fault::Pause(gate.clone()));
+        }
+        first_look.reached().await;
+        write_steps(&engine, 0, 2, 3).await;
+        beside_writer.plan(Verb::Put, "tables/metrics/_delta_log", Fault::Pause(commit.clone()));
+        let commits = commits(&place, TAGS_LOG).await;
+        let flush = tokio::spawn({
+            let engine = engine.clone();
+            async move { engine.flush().await }
+        });
+        commit.reached().await;
+        while commits == self::commits(&place, TAGS_LOG).await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        first_look.open();
+        second_look.reached().await;
+        assert_eq!(seen(&reader.view(), 0).await.expect("reads"), [0, 1], "as it was before that look");
+        second_look.open();
+        while seen(&reader.view(), 0).await.expect("reads").len() != 5 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        commit.open();
+        flush.await.expect("does not panic").expect("flushes");
+        reader.close().await.expect("closes");
+        engine.close().await.expect("closes");
+    });
+}
+
+const TAGS_LOG: &str = "tables/tags/_delta_log";
+
+async fn commits(place: &Place, log: &str) -> usize {
+    place.store.objects().list(Some(&log.into())).count().await
 }
 
 /// How many steps of each writer were acknowledged.
