@@ -56,6 +56,15 @@ pub enum Change {
     },
 }
 
+/// What somebody says to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Or else it is rejected.
+    pub approve: bool,
+    /// Why.
+    pub comment: Option<String>,
+}
+
 /// A request with what was said to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestInfo {
@@ -279,15 +288,17 @@ impl Acting<'_> {
         Ok(RequestInfo { request, votes: Vec::new() })
     }
 
-    /// Approves or rejects a request. The last approval that was missing makes the change.
+    /// Approves or rejects a request. The last approval that was missing makes the change. Earlier votes count only of
+    /// users who `may_decide` still: they may have been removed, or given a lesser role.
     pub async fn decide(
         &self,
         name: &str,
         request_id: &str,
-        approve: bool,
-        comment: Option<String>,
+        decision: Decision,
+        may_decide: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<RequestInfo> {
         let user = self.user()?;
+        let Decision { approve, comment } = decision;
         let comment = checked(comment)?;
         let _lock = self.registry.lock([name]).await;
         let view = self.registry.view();
@@ -324,7 +335,11 @@ impl Acting<'_> {
         let action = if approve { RegistryAction::ChangeApproved } else { RegistryAction::ChangeRejected };
         self.tell_of_request(&mut batch, action, &request, &change, comment);
         let required = policy.as_ref().map_or(1, |policy| policy.required_approvals);
-        let approvals = votes.iter().filter(|vote| vote.approved && may_count(vote, approvers)).count();
+        let may_count = |vote: &&ApprovalVote| {
+            let is_named = approvers.is_empty() || approvers.contains(&vote.user_name);
+            vote.approved && is_named && (vote.user_name == user || may_decide(&vote.user_name))
+        };
+        let approvals = votes.iter().filter(may_count).count();
         if !approve {
             request.status = RequestStatus::Rejected;
         } else if i64::try_from(approvals).is_ok_and(|approvals| approvals >= required) {
@@ -529,11 +544,6 @@ async fn pending(view: &View, name: &str, request_id: &str) -> Result<ApprovalRe
         return Ok(request);
     }
     Err(Error::InvalidState(format!("This request is {} already.", request.status)))
-}
-
-/// A vote counts as long as the policy lets its voter decide.
-fn may_count(vote: &ApprovalVote, approvers: &[String]) -> bool {
-    approvers.is_empty() || approvers.contains(&vote.user_name)
 }
 
 fn checked(comment: Option<String>) -> Result<Option<String>> {

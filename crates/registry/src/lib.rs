@@ -20,7 +20,7 @@ mod stages;
 mod tags;
 mod versions;
 
-pub use approvals::{Change, Policy, RequestInfo};
+pub use approvals::{Change, Decision, Policy, RequestInfo};
 pub use error::{Error, Result};
 pub use lineage::{Detail, Direction, Edge, EdgeKind, LINEAGE_NODES, Lineage, Node, NodeId};
 pub use model::*;

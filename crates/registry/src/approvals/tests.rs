@@ -22,6 +22,8 @@ fn policy(required_approvals: i64, approvers: &[&str]) -> Policy {
     }
 }
 
+const APPROVED: Decision = Decision { approve: true, comment: None };
+
 const TO_PRODUCTION: Change = Change::Transition { stage: Stage::Production, archive_existing: true };
 
 async fn ask(lake: &Lake, change: &Change) -> String {
@@ -30,7 +32,13 @@ async fn ask(lake: &Lake, change: &Change) -> String {
 }
 
 async fn decide(lake: &Lake, who: &str, id: &str, approve: bool) -> Result<Status> {
-    let decided = lake.acting(Some(who)).decide("m", id, approve, Some("seen".into())).await?;
+    decide_without(lake, who, id, approve, &[]).await
+}
+
+/// As [`decide`], when the users `gone` have left.
+async fn decide_without(lake: &Lake, who: &str, id: &str, approve: bool, gone: &[&str]) -> Result<Status> {
+    let decision = Decision { approve, comment: Some("seen".into()) };
+    let decided = lake.acting(Some(who)).decide("m", id, decision, &|user| !gone.contains(&user)).await?;
     Ok(decided.request.status)
 }
 
@@ -150,7 +158,7 @@ async fn bad_policies_and_nobody_are_refused() {
     assert!(refusal(nobody.set_policy("m", &policy(1, &[])).await).contains("--auth required"));
     assert!(refusal(nobody.request_change("m", "1", &TO_PRODUCTION, None).await).contains("--auth required"));
     assert!(refusal(boss.request_change("m", "9", &TO_PRODUCTION, None).await).contains("not found"));
-    assert!(refusal(boss.decide("m", "nope", true, None).await).contains("There is no request 'nope'"));
+    assert!(refusal(boss.decide("m", "nope", APPROVED, &|_| true).await).contains("There is no request 'nope'"));
 }
 
 #[tokio::test]
@@ -161,7 +169,7 @@ async fn a_protected_model_is_not_swapped_for_another() {
     assert!(refusal(lake.edit().delete_model("m").await).contains("policy clear m"));
     lake.acting(Some("boss")).clear_policy("m").await.expect("cleared");
     lake.edit().rename_model("m", "n").await.expect("renamed");
-    lake.acting(Some("bob")).decide("n", &id, true, None).await.expect("decided");
+    lake.acting(Some("bob")).decide("n", &id, APPROVED, &|_| true).await.expect("decided");
     assert_eq!(lake.get_version("n", "2").await.expect("there").version.current_stage, Stage::Production);
     lake.edit().delete_model("n").await.expect("deleted");
     lake.model("n").await;
@@ -201,4 +209,13 @@ async fn an_alias_that_moved_on_is_not_taken_away() {
     decide(&lake, "bob", &asked.request.request_id, true).await.expect("decided");
     assert!(refusal(decide(&lake, "bob", &removal, true).await).contains("does not mean version 2 any more"));
     assert_eq!(lake.version_by_alias("m", "champion").await.expect("there").version.version, 1);
+}
+
+#[tokio::test]
+async fn votes_of_users_who_left_do_not_count() {
+    let lake = governed().await;
+    let id = ask(&lake, &TO_PRODUCTION).await;
+    assert_eq!(decide(&lake, "bob", &id, true).await.expect("voted"), Status::Pending);
+    assert_eq!(decide_without(&lake, "cid", &id, true, &["bob"]).await.expect("voted"), Status::Pending);
+    assert_eq!(decide_without(&lake, "dan", &id, true, &["bob"]).await.expect("voted"), Status::Approved);
 }

@@ -1,6 +1,8 @@
 //! `/api/runlake/registry/policy` and `/api/runlake/registry/requests…`: changes that need approval.
 
 use axum::response::Response;
+use runlake_identity::{Role, Scope};
+use runlake_registry::Decision;
 
 use crate::call::Call;
 use crate::error::Result;
@@ -58,8 +60,15 @@ pub(super) async fn reject(call: Call) -> Result<Response> {
 async fn decide(mut call: Call, approve: bool) -> Result<Response> {
     let fields = call.fields().await?;
     let (name, comment) = (fields.required_text("name")?, fields.text("comment")?);
+    let scope = Scope::RegisteredModel(name.clone());
+    let users = call.app.identity().users().await?;
+    let may_decide = |user: &str| {
+        let found = users.iter().find(|found| found.name == user);
+        found.is_some_and(|user| user.disabled_time.is_none() && user.grants.allow(Role::Approver, &scope))
+    };
     let acting = call.app.registry().acting(call.actor());
-    let request = acting.decide(&name, &call.param("request_id")?, approve, comment).await?;
+    let decision = Decision { approve, comment };
+    let request = acting.decide(&name, &call.param("request_id")?, decision, &may_decide).await?;
     Ok(json(&RequestAnswer::from(&request)))
 }
 
