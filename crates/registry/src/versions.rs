@@ -52,8 +52,11 @@ impl Acting<'_> {
         let tags = names::tags(&tags)?;
         let is_prompt = names::is_prompt(&tags);
         let origin = self.registry.origin(&source, run_id, model_id, is_prompt).await?;
-        let of_model = origin.model_id.as_deref().unwrap_or(&name);
-        let _locks = self.registry.lock([name.as_str(), of_model]).await;
+        let _lock = self.registry.lock([name.as_str()]).await;
+        let _tag = match &origin.model_id {
+            Some(model_id) => Some(self.registry.inner.tracking.lock_model(model_id).await),
+            None => None,
+        };
         let view = self.registry.view();
         let mut model = model_row(&view, &name).await?;
         let now = self.now();

@@ -187,7 +187,8 @@ impl Tracking {
         Ok(())
     }
 
-    async fn lock_model(&self, model_id: &str) -> MutexGuard<'_, ()> {
+    /// Holds a logged model while something of it is read, decided and written: its tags are changed by others, too.
+    pub async fn lock_model(&self, model_id: &str) -> MutexGuard<'_, ()> {
         use std::hash::BuildHasher as _;
         let locks = &self.inner.model_locks;
         let hash = rustc_hash::FxBuildHasher.hash_one(model_id);
