@@ -74,7 +74,15 @@ impl Throttle {
 fn keys(name: &str, peer: Option<IpAddr>) -> impl Iterator<Item = Key> {
     let name = name.as_bytes();
     let name = Key::Name(name[..name.len().min(NAME_BYTES)].into());
-    std::iter::once(name).chain(peer.map(|peer| Key::Peer(peer.to_canonical())))
+    std::iter::once(name).chain(peer.map(|peer| Key::Peer(network(peer))))
+}
+
+/// The address, or of IPv6 the network: whoever has one address there has 2^64 (RFC 6177).
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 fn is_forgotten(failures: &Failures, now: Timestamp) -> bool {
@@ -153,6 +161,16 @@ mod tests {
         assert_eq!(waits(&throttle, "new", Some(mapped), at(0)), 1);
         assert_eq!(waits(&throttle, "new", "10.0.0.2".parse().ok(), at(0)), 0);
         assert_eq!(waits(&throttle, "new", Some(peer), at(16 * 60)), 0);
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_wait_together() {
+        let throttle = Throttle::default();
+        for index in 0..FREE_BY_PEER {
+            throttle.failed(&format!("u{index}"), format!("2001:db8:0:1::{index:x}").parse().ok(), at(0));
+        }
+        assert_eq!(waits(&throttle, "new", "2001:db8:0:1:ffff::1".parse().ok(), at(0)), 1);
+        assert_eq!(waits(&throttle, "new", "2001:db8:0:2::1".parse().ok(), at(0)), 0);
     }
 
     #[test]
