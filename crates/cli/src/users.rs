@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
-use runlake_identity::{Identity, IdentitySettings, NewUser, Role, Scope, UserInfo};
+use runlake_identity::{Identity, IdentitySettings, NewUser, OldTokens, Role, Scope, UserInfo};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub(crate) enum UserCommand {
     Add(AddArgs),
     /// Lists the users with their roles.
     List(Target),
-    /// Gives a user another password, which ends what the old one began.
+    /// Gives a user another password, which ends what the old one began; tokens only with `--revoke-tokens`.
     Passwd(PasswdArgs),
     /// Gives a user a role, or takes it away.
     Role(RoleArgs),
@@ -81,6 +81,10 @@ pub(crate) struct AddArgs {
 pub(crate) struct PasswdArgs {
     /// The user.
     name: String,
+
+    /// Ends the user's tokens, too: whoever had the old password may have made some.
+    #[arg(long)]
+    revoke_tokens: bool,
 
     #[command(flatten)]
     password: PasswordArgs,
@@ -307,10 +311,14 @@ async fn passwd(args: PasswdArgs) -> Result {
         Door::Server(server) => {
             let path = format!("{}/password", path_of(&args.name));
             let current = std::env::var("MLFLOW_TRACKING_PASSWORD").ok();
-            let body = json!({ "password": password, "current_password": current });
+            let body =
+                json!({ "password": password, "current_password": current, "revoke_tokens": args.revoke_tokens });
             server.send::<Value>(Method::PUT, &path, &body).await?;
         }
-        Door::Lake(identity, engine) => finish(&engine, identity.set_password(&args.name, password).await).await?,
+        Door::Lake(identity, engine) => {
+            let tokens = if args.revoke_tokens { OldTokens::Revoke } else { OldTokens::Keep };
+            finish(&engine, identity.set_password(&args.name, password, tokens).await).await?;
+        }
     }
     say(&format_args!("{} has another password now", args.name));
     Ok(())

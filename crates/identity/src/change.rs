@@ -40,6 +40,16 @@ pub struct UserInfo {
     pub grants: Arc<Grants>,
 }
 
+/// What becomes of a user's tokens when the password changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OldTokens {
+    /// Programs that run with them go on.
+    #[default]
+    Keep,
+    /// Whoever had the old password may have made some: they all end.
+    Revoke,
+}
+
 /// A token to be made.
 #[derive(Debug, Clone)]
 pub struct NewToken {
@@ -124,14 +134,37 @@ impl Identity {
         Ok(info)
     }
 
-    /// Gives a user another password, which ends their sessions.
-    pub async fn set_password(&self, name: &str, password: String) -> Result<()> {
+    /// Gives a user another password, which ends their sessions, and their tokens if that is asked for.
+    pub async fn set_password(&self, name: &str, password: String, tokens: OldTokens) -> Result<()> {
         names::password(&password)?;
         self.check_writable()?;
         let _changing = self.inner.changing.lock().await;
         let mut account = self.account(name)?;
         account.user.password_hash = Some(self.inner.hasher.hash(password).await?);
-        self.put_user(account).await
+        let now = self.now();
+        account.user.last_update_time = now;
+        let is_live = |token: &&Token| token.user_name == name && token.revoked_time.is_none();
+        let revoked: Vec<Token> = match tokens {
+            OldTokens::Keep => Vec::new(),
+            OldTokens::Revoke => self
+                .inner
+                .directory
+                .read()
+                .tokens()
+                .filter(is_live)
+                .map(|token| Token { revoked_time: Some(now), ..token.clone() })
+                .collect(),
+        };
+        let mut batch = WriteBatch::default();
+        batch.put(&account.user);
+        for token in &revoked {
+            batch.put(token);
+        }
+        self.inner.engine.write(batch).await?;
+        let mut directory = self.inner.directory.write();
+        directory.put(account);
+        revoked.into_iter().for_each(|token| directory.put_token(token));
+        Ok(())
     }
 
     /// Locks a user out, with their tokens and sessions, or lets them in again.

@@ -18,7 +18,7 @@ mod sessions;
 mod setup;
 mod throttle;
 
-pub use change::{CreatedToken, NewToken, NewUser, TokenInfo, UserInfo};
+pub use change::{CreatedToken, NewToken, NewUser, OldTokens, TokenInfo, UserInfo};
 pub use credentials::Credentials;
 pub use error::{Error, Result};
 pub use grants::{Grants, Scope};

@@ -93,7 +93,7 @@ async fn a_new_password_ends_the_old_one_and_its_sessions() {
     assert_eq!((principal.name(), principal.means()), ("ann", &Means::Session));
     assert!(lake.is_csrf_token(&session.csrf_token, &csrf) && !lake.is_csrf_token("", &csrf));
     assert!(lake.session(&session.csrf_token).await.unwrap().is_none());
-    lake.set_password("ann", "battery staple".into()).await.unwrap();
+    lake.set_password("ann", "battery staple".into(), OldTokens::Keep).await.unwrap();
     assert!(lake.session(&session.secret).await.unwrap().is_none());
     assert!(lake.authenticate(&password("ann", PASSWORD), None).await.is_err());
     let session = lake.log_in("ann", "battery staple", None).await.unwrap();
@@ -128,6 +128,23 @@ async fn tokens_end_by_time_and_by_hand() {
     }
     assert!(matches!(lake.create_token(token("bob", None)).await, Err(Error::NotFound(_))));
     assert!(matches!(lake.create_token(token("ann", Some(Duration::ZERO))).await, Err(Error::Invalid(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_ends_tokens_where_that_is_asked_for() {
+    let lake = Lake::open().await;
+    for name in ["ann", "bob"] {
+        lake.user(name, &[]).await.unwrap();
+    }
+    let own = lake.create_token(token("ann", None)).await.unwrap();
+    let others = lake.create_token(token("bob", None)).await.unwrap();
+    let works = async |token: &str| lake.authenticate(&Credentials::Token(token.to_owned()), None).await.is_ok();
+    lake.set_password("ann", "battery staple".into(), OldTokens::Keep).await.unwrap();
+    assert!(works(&own.token).await);
+    lake.set_password("ann", "staple battery".into(), OldTokens::Revoke).await.unwrap();
+    assert!(!works(&own.token).await && works(&others.token).await);
+    let lake = lake.reopened().await;
+    assert!(lake.authenticate(&Credentials::Token(own.token.clone()), None).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +221,7 @@ async fn bad_input_changes_nothing() {
     assert!(matches!(lake.user("ann", &[]).await, Err(Error::AlreadyExists(_))));
     let admin_of_one = [(Scope::Experiment(ExperimentId::new(1)), Role::Admin)];
     assert!(matches!(lake.user("bob", &admin_of_one).await, Err(Error::Invalid(_))));
-    assert!(matches!(lake.set_password("ann", "short".into()).await, Err(Error::Invalid(_))));
+    assert!(matches!(lake.set_password("ann", "short".into(), OldTokens::Keep).await, Err(Error::Invalid(_))));
     assert!(matches!(lake.set_role("ann", Scope::All, None, "").await, Err(Error::NotFound(_))));
     for (kind, id) in [("all", "1"), ("experiment", ""), ("experiment", "x"), ("registered_model", ""), ("runs", "1")] {
         assert!(matches!(Scope::parse(kind, id), Err(Error::Invalid(_))), "{kind} {id}");

@@ -5,7 +5,7 @@
 
 use axum::response::Response;
 use http::{HeaderValue, header};
-use runlake_identity::{Credentials, Error, Means, Role, Scope};
+use runlake_identity::{Credentials, Error, Means, OldTokens, Role, Scope};
 
 use crate::call::Call;
 use crate::caller::{Caller, SESSION_COOKIE, session_secret};
@@ -121,7 +121,8 @@ pub(super) async fn change_password(call: Call, name: String, fields: Fields) ->
     } else if !call.caller().may_everywhere(Role::Admin) {
         return Err(others());
     }
-    identity.set_password(&name, password).await?;
+    let tokens = if fields.boolean("revoke_tokens")? == Some(true) { OldTokens::Revoke } else { OldTokens::Keep };
+    identity.set_password(&name, password, tokens).await?;
     tracing::info!(user = name, by = call.caller().name(), "a password was changed");
     Ok(json(&Empty {}))
 }

@@ -423,6 +423,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             field("name", At::Path, Kind::Text, true, "the user"),
             field("password", At::Body, Kind::Text, true, "the new one"),
             field("current_password", At::Body, Kind::Text, false, "the old one, for one's own"),
+            field("revoke_tokens", At::Body, Kind::Bool, false, "whether the user's tokens end, too"),
         ],
         gives: "nothing",
         as_types: JSON,
