@@ -82,12 +82,13 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
     let stop = CancellationToken::new();
     let obeying = tokio::spawn(signals.obey(stop.clone()));
     let watching = tokio::spawn(watch(engine.clone(), stop.clone()));
-    if !engine.is_read_only() {
-        tokio::spawn(webhooks.run(stop.clone()));
-    }
+    let delivering = (!engine.is_read_only()).then(|| tokio::spawn(deliver(webhooks, stop.clone())));
     runlake_server::serve(listener, app, stop).await;
     let ended = end(&engine).await;
     sound("watches the engine", watching).await?;
+    if let Some(delivering) = delivering {
+        sound("sends webhook messages", delivering).await?;
+    }
     if obeying.is_finished() {
         sound("waits for signals", obeying).await?;
     }
@@ -162,6 +163,12 @@ async fn watch(engine: Engine, stop: CancellationToken) {
             stop.cancel();
         }
     }
+}
+
+/// Sends webhook messages. A server that would not tell what it promised to tell ends instead.
+async fn deliver(webhooks: Webhooks, stop: CancellationToken) {
+    let _whatever_ends_this = stop.clone().drop_guard();
+    webhooks.run(stop).await;
 }
 
 /// Whether a task of the server's own got to its end.

@@ -1,6 +1,6 @@
 //! From the outbox to the targets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -26,6 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 /// How often the outbox is looked at while something was enqueued lately, and otherwise.
 const BUSY_TICK: Duration = Duration::from_millis(50);
 const IDLE_TICK: Duration = Duration::from_secs(10);
+/// A look at a long outbox costs: the pause after it is this many times as long.
+const LOOKING_SHARE: u32 = 10;
 /// What was enqueued is visible by then, or never.
 const BUSY_FOR: Duration = Duration::from_secs(10);
 const ERROR_CHARS: usize = 500;
@@ -83,64 +85,97 @@ impl Outcome {
     }
 }
 
+/// A message under way.
+struct Taken {
+    delivery_id: String,
+    webhook_id: String,
+}
+
+/// What the last look at the outbox found, and what is under way.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<WebhookDelivery>,
+    taken: HashSet<String>,
+    /// Messages under way, by webhook.
+    of_webhook: HashMap<String, usize>,
+}
+
+impl Queue {
+    /// The oldest message that there is room for: of one webhook no more than a few go out at once, so that a target that
+    /// does not answer does not hold up the others.
+    fn next(&mut self) -> Option<WebhookDelivery> {
+        if self.taken.len() >= AT_ONCE {
+            return None;
+        }
+        let has_room = |delivery: &WebhookDelivery| {
+            self.of_webhook.get(&delivery.webhook_id).is_none_or(|count| *count < AT_ONCE_EACH)
+        };
+        let at = self.waiting.iter().position(has_room)?;
+        let delivery = self.waiting.remove(at)?;
+        self.taken.insert(delivery.delivery_id.clone());
+        *self.of_webhook.entry(delivery.webhook_id.clone()).or_default() += 1;
+        Some(delivery)
+    }
+
+    fn ended(&mut self, taken: &Taken) {
+        self.taken.remove(&taken.delivery_id);
+        if let Some(count) = self.of_webhook.get_mut(&taken.webhook_id) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_webhook.remove(&taken.webhook_id);
+            }
+        }
+    }
+}
+
 impl Webhooks {
     /// Delivers what is in the outbox, and what is put there, until told to stop. What is under way then is cut off, and
     /// delivered again at the next start.
     pub async fn run(self, stop: CancellationToken) {
         let mut under_way = FuturesUnordered::new();
-        // By delivery, the webhook.
-        let mut taken: HashMap<String, String> = HashMap::new();
+        let mut queue = Queue::default();
         let mut busy_until = Instant::now() + BUSY_FOR;
+        let (mut soonest_look, mut next_look) = (Instant::now(), Instant::now());
         loop {
-            match self.due(&taken).await {
-                Ok(due) => {
-                    for delivery in due {
-                        taken.insert(delivery.delivery_id.clone(), delivery.webhook_id.clone());
-                        under_way.push(self.attempt(delivery));
-                    }
+            if next_look <= Instant::now() {
+                let began = Instant::now();
+                match self.due(&queue).await {
+                    Ok(due) => queue.waiting = due,
+                    Err(error) => tracing::warn!(%error, "the outbox of the webhooks cannot be read; trying again"),
                 }
-                Err(error) => tracing::warn!(%error, "the outbox of the webhooks cannot be read; trying again"),
+                let tick = if Instant::now() < busy_until { BUSY_TICK } else { IDLE_TICK };
+                soonest_look = Instant::now() + began.elapsed() * LOOKING_SHARE;
+                next_look = soonest_look.max(Instant::now() + tick);
             }
-            let tick = if Instant::now() < busy_until { BUSY_TICK } else { IDLE_TICK };
+            while let Some(delivery) = queue.next() {
+                under_way.push(self.attempt(delivery));
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.enqueued() => busy_until = Instant::now() + BUSY_FOR,
-                Some(delivery_id) = under_way.next() => {
-                    taken.remove(&delivery_id);
+                () = self.enqueued() => {
+                    busy_until = Instant::now() + BUSY_FOR;
+                    next_look = soonest_look.max(next_look.min(Instant::now() + BUSY_TICK));
                 }
-                () = tokio::time::sleep(tick) => {}
+                Some(delivery) = under_way.next() => queue.ended(&delivery),
+                () = tokio::time::sleep_until(next_look) => {}
             }
         }
     }
 
-    /// The messages whose time has come, the oldest first: as many as there is room for, of one webhook no more than a
-    /// few, so that a target that does not answer does not hold up the others.
-    async fn due(&self, taken: &HashMap<String, String>) -> Result<Vec<WebhookDelivery>> {
-        let room = AT_ONCE.saturating_sub(taken.len());
-        if room == 0 {
-            return Ok(Vec::new());
-        }
-        let mut of_webhook: HashMap<String, usize> = HashMap::new();
-        for webhook_id in taken.values() {
-            *of_webhook.entry(webhook_id.clone()).or_default() += 1;
-        }
+    /// The messages whose time has come, the oldest first.
+    async fn due(&self, queue: &Queue) -> Result<VecDeque<WebhookDelivery>> {
         let now = self.now();
         let everything = KeyBuilder::default().build();
         let mut due = self.engine().view().scan::<WebhookDelivery>(&everything).await?;
-        due.retain(|delivery| delivery.next_attempt_time <= now && !taken.contains_key(&delivery.delivery_id));
+        self.count_owed(&due);
+        due.retain(|delivery| delivery.next_attempt_time <= now && !queue.taken.contains(&delivery.delivery_id));
         due.sort_by_key(|delivery| delivery.creation_time);
-        due.retain(|delivery| {
-            let count = of_webhook.entry(delivery.webhook_id.clone()).or_default();
-            *count += 1;
-            *count <= AT_ONCE_EACH
-        });
-        due.truncate(room);
-        Ok(due)
+        Ok(due.into())
     }
 
-    /// Tries once to deliver a message and records what became of it. Returns its id.
-    async fn attempt(&self, delivery: WebhookDelivery) -> String {
-        let delivery_id = delivery.delivery_id.clone();
+    /// Tries once to deliver a message and records what became of it.
+    async fn attempt(&self, delivery: WebhookDelivery) -> Taken {
+        let WebhookDelivery { delivery_id, webhook_id, .. } = delivery.clone();
         let outcome = match self.find(&delivery.webhook_id).await {
             Ok(Some(webhook)) if webhook.status == WebhookStatus::Active => {
                 let message = message(&webhook, &delivery_id, &delivery.body, self.now());
@@ -154,7 +189,7 @@ impl Webhooks {
             // It is still in the outbox, and goes out again.
             tracing::warn!(%error, delivery_id, "what became of a webhook message cannot be recorded");
         }
-        delivery_id
+        Taken { delivery_id, webhook_id }
     }
 
     async fn record(&self, mut delivery: WebhookDelivery, outcome: Outcome) -> Result<()> {

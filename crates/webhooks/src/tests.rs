@@ -262,3 +262,25 @@ async fn a_test_tells_what_came_of_it() {
     assert!(entities[0].contains("model_version_tag") && entities[1].contains("\"run\""));
     assert_eq!(lake.owed().await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_away_is_owed_no_more_than_so_much() {
+    let lake = Lake::open().await;
+    let away = lake.webhook(&[Kind::ModelCreated]).await;
+    let mut batch = WriteBatch::default();
+    let data = json!({"name": "m"}).as_object().cloned().unwrap_or_default();
+    let event = Event { kind: Kind::ModelCreated, time: lake.webhooks.now(), data };
+    for _ in 0..10_050 {
+        lake.webhooks.enqueue(&mut batch, &event);
+    }
+    lake.webhooks.engine().write(batch).await.expect("written");
+    assert_eq!(lake.owed().await, 10_000);
+    lake.webhook(&[Kind::ModelCreated]).await;
+    lake.happen(Kind::ModelCreated, "the other is told").await;
+    assert_eq!(lake.owed().await, 10_001);
+    // What is delivered makes room.
+    let stop = lake.deliver();
+    lake.target.wait_for(100).await;
+    stop.cancel();
+    lake.webhooks.delete(&away).await.expect("deleted");
+}

@@ -1,10 +1,11 @@
 //! The webhooks there are.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use runlake_engine::Engine;
 pub use runlake_types::rows::WebhookStatus;
 use runlake_types::rows::{Row as _, Webhook as WebhookRow, WebhookDelivery};
@@ -17,6 +18,8 @@ use crate::{Answer, Error, Event, Kind, Message, Post, PostError, Result, Webhoo
 const NAME_CHARS: usize = 63;
 const PAGE_ROWS: usize = 100;
 const MAX_PAGE_ROWS: usize = 1000;
+/// Messages that one webhook is owed at most: a target that is away must not fill the lake.
+const MOST_OWED: usize = 10_000;
 
 /// A webhook: who wants to be told of what.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +105,8 @@ struct Inner {
     active: RwLock<Vec<Webhook>>,
     changing: tokio::sync::Mutex<()>,
     enqueued: Notify,
+    /// Messages that each webhook is owed, as of the last look at the outbox and with what was enqueued since.
+    owed: Mutex<HashMap<String, usize>>,
 }
 
 impl Webhooks {
@@ -114,6 +119,7 @@ impl Webhooks {
             active: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
             enqueued: Notify::new(),
+            owed: Mutex::default(),
         };
         let webhooks = Self { inner: Arc::new(inner) };
         webhooks.reload().await?;
@@ -125,7 +131,8 @@ impl Webhooks {
         self.inner.active.read().iter().any(|webhook| webhook.events.contains(&kind))
     }
 
-    /// Adds the messages that tell of `event` to the batch that makes it true.
+    /// Adds the messages that tell of `event` to the batch that makes it true. A webhook that is owed too many already is
+    /// not told, which the log says.
     pub fn enqueue(&self, batch: &mut WriteBatch, event: &Event) {
         let active = self.inner.active.read();
         let mut told = active.iter().filter(|webhook| webhook.events.contains(&event.kind)).peekable();
@@ -133,7 +140,17 @@ impl Webhooks {
             return;
         }
         let body = event.body();
+        let mut owed = self.inner.owed.lock();
         for webhook in told {
+            let count = owed.entry(webhook.webhook_id.clone()).or_default();
+            *count += 1;
+            if *count > MOST_OWED {
+                if *count == MOST_OWED + 1 {
+                    let webhook_id = &webhook.webhook_id;
+                    tracing::warn!(webhook_id, "the webhook is owed {MOST_OWED} messages; it is not told of more");
+                }
+                continue;
+            }
             batch.put(&WebhookDelivery {
                 delivery_id: unique_id(),
                 webhook_id: webhook.webhook_id.clone(),
@@ -245,6 +262,18 @@ impl Webhooks {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.inner.engine.clock().now()
+    }
+
+    /// Notes what is in the outbox.
+    pub(crate) fn count_owed(&self, outbox: &[WebhookDelivery]) {
+        let mut owed = self.inner.owed.lock();
+        owed.clear();
+        for delivery in outbox {
+            match owed.get_mut(&delivery.webhook_id) {
+                Some(count) => *count += 1,
+                None => drop(owed.insert(delivery.webhook_id.clone(), 1)),
+            }
+        }
     }
 
     pub(crate) async fn enqueued(&self) {
