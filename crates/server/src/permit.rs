@@ -155,6 +155,14 @@ impl About {
         let role = self.role;
         match object {
             Object::Experiment => Ok(vec![self.experiment(&fields.required_text("experiment_id")?)?]),
+            Object::NewModel => {
+                let request = fields.create_logged_model()?;
+                let mut needs = vec![self.experiment(&request.experiment_id)?];
+                if let Some(run_id) = request.source_run_id.filter(|run_id| !run_id.is_empty()) {
+                    needs.extend(self.read_run(&run_id).await?);
+                }
+                Ok(needs)
+            }
             Object::ExperimentName => {
                 let name = fields.required_text("experiment_name")?;
                 let info = self.app.tracking().get_experiment_by_name(&name).await?;

@@ -6,7 +6,7 @@
 use runlake_identity::Role::{self, Admin, Approver, Editor, Viewer};
 
 use Object::{
-    Batch, Everything, Experiment, ExperimentName, Experiments, Files, Folder, Metric, Model, ModelVersion,
+    Batch, Everything, Experiment, ExperimentName, Experiments, Files, Folder, Metric, Model, ModelVersion, NewModel,
     RegisteredModel, Renaming, Run, RunInQuery, RunInputs, RunOrModel, RunOutputs, Runs,
 };
 use Rule::{Needs, Open, SignedIn};
@@ -50,6 +50,8 @@ pub(crate) enum Object {
     RunOutputs,
     /// The logged model in the path.
     Model,
+    /// The field `experiment_id`, and to be read the run that a new logged model is said to come from.
+    NewModel,
     /// The field `run_id`, or else `model_id`.
     RunOrModel,
     /// The file or folder of the artifacts destination in the path.
@@ -105,7 +107,7 @@ const TABLE: &[(&str, &str, Rule)] = &[
     ("GET", "2.0/mlflow/metrics/get-history-bulk-interval", Needs(Viewer, Runs("run_ids"))),
     ("GET", "/api/runlake/metrics/envelope", Needs(Viewer, Runs("run_ids"))),
     // Logged models.
-    ("POST", "2.0/mlflow/logged-models", Needs(Editor, Experiment)),
+    ("POST", "2.0/mlflow/logged-models", Needs(Editor, NewModel)),
     ("POST", "2.0/mlflow/logged-models/search", Needs(Viewer, Experiments)),
     ("GET", "2.0/mlflow/logged-models/{model_id}", Needs(Viewer, Model)),
     ("PATCH DELETE", "2.0/mlflow/logged-models/{model_id}", Needs(Editor, Model)),
