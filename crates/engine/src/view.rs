@@ -9,7 +9,7 @@ use runlake_types::rows::LatestMetric;
 use runlake_types::{Key, KeyBuilder, Point, Record, Row, RunId, Seq, TableId, Timestamp};
 
 use crate::state::Snapshots;
-use crate::{Result, latest};
+use crate::{Result, TablesState, latest};
 
 /// All tables at one position of the log. Cheap to take and to clone; holds memtables and files alive while it lives.
 #[derive(Debug, Clone)]
@@ -37,6 +37,11 @@ impl View {
     /// Memtables above the files, newest first.
     pub fn memtables(&self) -> impl DoubleEndedIterator<Item = &MemTable> {
         std::iter::once(&self.active).chain(self.frozen.iter().rev().map(Arc::as_ref))
+    }
+
+    /// Where some state tables stand in this view.
+    pub fn tables_state(&self, tables: &[TableId]) -> TablesState {
+        TablesState::of(self, tables)
     }
 
     /// The row under `key`.

@@ -28,6 +28,7 @@ pub use names::stage;
 
 use std::sync::Arc;
 
+use lineage::LastGraph;
 use runlake_engine::{Engine, View};
 use runlake_tracking::Tracking;
 use runlake_types::{Timestamp, WriteBatch};
@@ -46,6 +47,7 @@ pub struct Registry {
 struct Inner {
     tracking: Tracking,
     locks: Vec<tokio::sync::Mutex<()>>,
+    last_graph: LastGraph,
 }
 
 /// The registry in the hands of somebody: what is changed is entered under that name.
@@ -59,7 +61,7 @@ impl Registry {
     /// The registry of the lake that `tracking` is for.
     pub fn new(tracking: Tracking) -> Self {
         let locks = (0..LOCKS).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { inner: Arc::new(Inner { tracking, locks }) }
+        Self { inner: Arc::new(Inner { tracking, locks, last_graph: LastGraph::default() }) }
     }
 
     /// Changes made by `actor`; `None` where the server does not know its users.

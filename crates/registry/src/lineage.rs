@@ -1,14 +1,16 @@
 //! Lineage: what a thing was made of, and what was made of it.
 //!
-//! dataset → run → logged model → model version → alias. Nothing is kept for this: the edges are read from the tables of
-//! inputs, outputs, logged models, versions and aliases, all at one position of the log, each table once for a question.
-//! Which run started another (`parent_run_id`) is no lineage.
+//! dataset → run → logged model → model version → alias. Nothing is stored for this: the edges are read from the tables
+//! of inputs, outputs, logged models, versions and aliases, all at one position of the log, each table once for a
+//! question, or once for several if nothing was written to them in between. Which run started another (`parent_run_id`)
+//! is no lineage.
 
 mod graph;
 mod start;
 mod walk;
 
 use std::fmt;
+use std::sync::Arc;
 
 use runlake_engine::View;
 use runlake_types::rows::{Dataset, Experiment, LoggedModel, ModelVersion, Run};
@@ -17,6 +19,8 @@ use rustc_hash::FxHashMap;
 
 use crate::{Registry, Result};
 use graph::Graph;
+pub(crate) use graph::LastGraph;
+use start::Asked;
 
 /// Nodes of an answer at most, unless the caller asks for fewer.
 pub const LINEAGE_NODES: usize = 10_000;
@@ -200,7 +204,9 @@ pub struct Lineage {
 impl Registry {
     /// The lineage of `of` as it is now: see [`Lineage::read`].
     pub async fn lineage(&self, of: &str, direction: Direction, most: usize) -> Result<Lineage> {
-        Lineage::read(&self.view(), of, direction, most).await
+        let (view, asked) = (self.view(), start::parse(of)?);
+        let graph = self.inner.last_graph.read(&view).await?;
+        Lineage::walk(&view, graph, &asked, direction, most).await
     }
 }
 
@@ -210,8 +216,18 @@ impl Lineage {
     /// (`run:<id>`), or a dataset (`dataset:<digest>`, `dataset:<name>`).
     pub async fn read(view: &View, of: &str, direction: Direction, most: usize) -> Result<Self> {
         let asked = start::parse(of)?;
-        let mut graph = Graph::read(view).await?;
-        let start = start::find(view, &mut graph, &asked).await?;
+        let graph = Arc::new(Graph::read(view).await?);
+        Self::walk(view, graph, &asked, direction, most).await
+    }
+
+    async fn walk(
+        view: &View,
+        mut graph: Arc<Graph>,
+        asked: &Asked<'_>,
+        direction: Direction,
+        most: usize,
+    ) -> Result<Self> {
+        let start = start::find(view, &mut graph, asked).await?;
         let walked = walk::walk(graph.links(), &start, direction, most);
         let mut places = FxHashMap::default();
         for (place, number) in walked.nodes.iter().enumerate() {
@@ -226,13 +242,13 @@ impl Lineage {
         });
         let start = start.iter().filter_map(|number| places.get(number).copied()).collect();
         let edges = edges.collect();
-        let nodes = described(view, graph, &walked.nodes).await?;
+        let nodes = described(view, &graph, &walked.nodes).await?;
         Ok(Self { start, nodes, edges, truncated: walked.truncated })
     }
 }
 
 /// The nodes with what is known of them. Runs and datasets are read only now, those of the answer at once.
-async fn described(view: &View, mut graph: Graph, numbers: &[u32]) -> Result<Vec<Node>> {
+async fn described(view: &View, graph: &Graph, numbers: &[u32]) -> Result<Vec<Node>> {
     let mut runs = Vec::new();
     let mut datasets: Vec<Key> = Vec::new();
     for number in numbers {
@@ -270,7 +286,7 @@ async fn described(view: &View, mut graph: Graph, numbers: &[u32]) -> Result<Vec
                     experiment_ids: graph.experiments_of(*number).collect(),
                 })
             }
-            NodeId::LoggedModel(_) | NodeId::Version { .. } | NodeId::Alias { .. } => graph.take_detail(*number),
+            NodeId::LoggedModel(_) | NodeId::Version { .. } | NodeId::Alias { .. } => graph.detail(*number).cloned(),
         };
         nodes.push(Node { id, detail });
     }

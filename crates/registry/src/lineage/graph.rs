@@ -1,12 +1,14 @@
 //! What the tables say, as one graph.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use runlake_engine::View;
+use parking_lot::Mutex;
+use runlake_engine::{TablesState, View};
 use runlake_types::rows::{
     LoggedModel, ModelVersion, RegisteredModelAlias, RegistryAction, RegistryEvent, RunInput, RunOutput,
 };
-use runlake_types::{EventId, ExperimentId, Key, KeyBuilder, Timestamp};
+use runlake_types::{EventId, ExperimentId, Key, KeyBuilder, TableId, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::walk::{Link, Links};
@@ -17,9 +19,39 @@ use crate::models::key_of;
 /// `input_type` of a logged model that went into a run; the other one is a dataset.
 const MODEL: &str = "MODEL";
 
-/// Nodes by number, and the edges between them.
+/// The tables that a graph is read from.
+const TABLES: [TableId; 6] = [
+    TableId::RunInputs,
+    TableId::RunOutputs,
+    TableId::LoggedModels,
+    TableId::ModelVersions,
+    TableId::RegisteredModelAliases,
+    TableId::RegistryEvents,
+];
+
+/// Nodes of a graph that is worth its memory between two questions: some hundred megabytes.
+const KEPT_NODES: usize = 500_000;
+
+/// The graph of the last question, for the next one if nothing was written to its tables since.
 #[derive(Debug, Default)]
-pub(super) struct Graph {
+pub(crate) struct LastGraph(Mutex<Option<(TablesState, Arc<Graph>)>>);
+
+impl LastGraph {
+    pub(super) async fn read(&self, view: &View) -> Result<Arc<Graph>> {
+        let state = view.tables_state(&TABLES);
+        let last = self.0.lock().as_ref().filter(|(of, _)| *of == state).map(|(_, graph)| Arc::clone(graph));
+        if let Some(graph) = last {
+            return Ok(graph);
+        }
+        let graph = Arc::new(Graph::read(view).await?);
+        *self.0.lock() = (graph.ids.len() <= KEPT_NODES).then(|| (state, Arc::clone(&graph)));
+        Ok(graph)
+    }
+}
+
+/// Nodes by number, and the edges between them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Graph {
     ids: Vec<NodeId>,
     numbers: FxHashMap<NodeId, u32>,
     links: Links,
@@ -73,10 +105,6 @@ impl Graph {
 
     pub(super) fn detail(&self, number: u32) -> Option<&Detail> {
         self.details.get(&number)
-    }
-
-    pub(super) fn take_detail(&mut self, number: u32) -> Option<Detail> {
-        self.details.remove(&number)
     }
 
     pub(super) fn experiments_of(&self, dataset: u32) -> impl Iterator<Item = ExperimentId> {

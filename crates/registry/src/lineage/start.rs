@@ -1,5 +1,7 @@
 //! What is asked about.
 
+use std::sync::Arc;
+
 use runlake_engine::View;
 use runlake_types::KeyBuilder;
 use runlake_types::rows::{ModelVersion, Run};
@@ -53,8 +55,8 @@ pub(super) fn parse(of: &str) -> Result<Asked<'_>> {
     }
 }
 
-/// The nodes that are meant. A run that has no edges is taken into the graph.
-pub(super) async fn find(view: &View, graph: &mut Graph, asked: &Asked<'_>) -> Result<Vec<u32>> {
+/// The nodes that are meant. A run that has no edges is taken into the graph, or a copy of it if others look at it.
+pub(super) async fn find(view: &View, graph: &mut Arc<Graph>, asked: &Asked<'_>) -> Result<Vec<u32>> {
     match *asked {
         Asked::Dataset(text) => datasets(graph, text),
         Asked::Run(run_id) => {
@@ -64,7 +66,7 @@ pub(super) async fn find(view: &View, graph: &mut Graph, asked: &Asked<'_>) -> R
             }
             let row = view.get::<Run>(&KeyBuilder::default().text(run_id).build()).await?;
             row.ok_or_else(|| Error::not_found(format!("Run '{run_id}' not found: check the id.")))?;
-            Ok(vec![graph.number(id)])
+            Ok(vec![Arc::make_mut(graph).number(id)])
         }
         Asked::Model(name) => {
             let logged = graph.find(&NodeId::LoggedModel(name.to_owned()));

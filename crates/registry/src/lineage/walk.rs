@@ -15,7 +15,7 @@ pub(super) struct Link {
 }
 
 /// All edges, to be followed either way.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Links {
     all: Vec<Link>,
     /// By node: edges that end there, by their place in `all`.
