@@ -26,16 +26,16 @@ use crate::server::{Kind, Server, Setup, bytes_below};
 use crate::stats::{mebibytes, rate};
 
 /// Rows of a batch.
-const ROWS: usize = 1 << 16;
+pub(crate) const ROWS: usize = 1 << 16;
 /// Runs of a stream, each with this many metrics.
-const RUNS: usize = 16;
+pub(crate) const RUNS: usize = 16;
 const KEYS: usize = 10;
 /// Messages longer than this are refused by the server.
-const MOST_MESSAGE_BYTES: usize = 64 << 20;
+pub(crate) const MOST_MESSAGE_BYTES: usize = 64 << 20;
 
 /// How the columns of text are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Text {
+pub(crate) enum Text {
     Dictionary,
     Plain,
 }
@@ -158,7 +158,7 @@ async fn put(channel: Channel, source: Source, deadline: Instant) -> Result<u64>
 }
 
 /// Batches of points as a training loop logs them: ten metrics at each step of each run.
-struct Source {
+pub(crate) struct Source {
     schema: Arc<Schema>,
     run_ids: ArrayRef,
     keys: ArrayRef,
@@ -172,7 +172,7 @@ struct Source {
 }
 
 impl Source {
-    fn new(runs: &[String], text: Text) -> Result<Self> {
+    pub(crate) fn new(runs: &[String], text: Text) -> Result<Self> {
         let names: Vec<String> = (0..KEYS).map(|key| format!("metric/{key}")).collect();
         let column = |texts: &[String], place: fn(usize) -> usize| -> Result<ArrayRef> {
             let places = (0..ROWS).map(|row| i32::try_from(place(row)).unwrap_or_default());
@@ -207,7 +207,7 @@ impl Source {
         })
     }
 
-    fn schema(&mut self) -> Vec<FlightData> {
+    pub(crate) fn schema(&mut self) -> Vec<FlightData> {
         let descriptor = FlightDescriptor::new_path(vec!["metrics".into()]);
         let (schema, tracker) = (&self.schema, &mut self.tracker);
         let schema = self.generator.schema_to_bytes_with_dictionary_tracker(schema, tracker, &self.options);
@@ -215,7 +215,7 @@ impl Source {
     }
 
     /// The next points, and before the first of them their dictionaries.
-    fn next(&mut self) -> Vec<FlightData> {
+    pub(crate) fn next(&mut self) -> Vec<FlightData> {
         let steps_of_run = (ROWS / RUNS).div_ceil(KEYS) + 1;
         let step = |row: usize| self.next_step + i64::try_from(row % (ROWS / RUNS) / KEYS).unwrap_or_default();
         let steps = Int64Array::from_iter_values((0..ROWS).map(step));

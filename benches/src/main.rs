@@ -13,6 +13,7 @@ mod null_flight;
 mod peer;
 mod report;
 mod server;
+mod sql;
 mod stats;
 
 use std::path::PathBuf;
@@ -55,6 +56,9 @@ struct Args {
     /// Seconds of the sustained load.
     #[arg(long, default_value_t = 300)]
     sustained: u64,
+    /// Points of the lake that SQL is asked of.
+    #[arg(long, default_value_t = 100_000_000)]
+    sql_points: u64,
     /// Keep the data in this folder and use what is there already.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -87,6 +91,8 @@ enum Group {
     Lineage,
     /// Rows in bulk over Arrow Flight.
     Flight,
+    /// Named SQL queries beside DuckDB, and a cold CLI.
+    Sql,
 }
 
 fn main() -> Result<()> {
@@ -118,13 +124,15 @@ async fn measure(args: Args) -> Result<()> {
         temporary.path().to_owned()
     };
     std::fs::create_dir_all(&folder)?;
-    let setup = Setup { runlake, python, folder: folder.canonicalize()?, runlake_args: args.server_options };
+    let setup =
+        Setup { runlake, python, folder: folder.canonicalize()?, runlake_args: args.server_options, programs: beside };
     let scale = Scale {
         load: Duration::from_secs(args.load),
         sustained: Duration::from_secs(args.sustained),
         rounds: 1000,
         runs: args.runs,
         points: args.points,
+        sql_points: args.sql_points,
     };
     let wanted = |group| args.groups.is_empty() || args.groups.contains(&group);
     let mut report = Report::default();
@@ -159,6 +167,7 @@ async fn measure(args: Args) -> Result<()> {
             let server = figures::start(&setup, kind, &mut report).await?;
             figures::search(&server, &mut report).await?;
             figures::history(&server, &long, scale, &mut report).await?;
+            sql::wide(&setup, &server, &mut report)?;
             server.stop()?;
         }
     }
@@ -167,6 +176,9 @@ async fn measure(args: Args) -> Result<()> {
     }
     if wanted(Group::Flight) {
         flight::flight(&setup, scale, &mut report).await?;
+    }
+    if wanted(Group::Sql) {
+        sql::sql(&setup, scale, &mut report).await?;
     }
     let servers = [Kind::Runlake, Kind::Mlflow, Kind::MlflowOne].map(Kind::name);
     println!("{}", report.table(if setup.python.is_some() { &servers } else { &servers[..1] }));

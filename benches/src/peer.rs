@@ -9,16 +9,26 @@ use crate::figures::{self, Scale};
 use crate::server::{Kind, Setup};
 
 const MLFLOW: &str = "mlflow==3.17.*";
+const READERS: [&str; 4] = ["duckdb==1.*", "deltalake==1.*", "pandas==2.*", "pyarrow"];
 
 /// A python with MLflow in a virtual environment in `folder`, made if it is not there.
 pub(crate) fn environment(folder: &Path) -> Result<PathBuf> {
-    let venv = folder.join("venv-bench");
+    python_with(&folder.join("venv-bench"), &[MLFLOW])
+}
+
+/// The same with what reads the tables of a lake.
+pub(crate) fn readers(folder: &Path) -> Result<PathBuf> {
+    python_with(&folder.join("venv-readers"), &READERS)
+}
+
+fn python_with(venv: &Path, packages: &[&str]) -> Result<PathBuf> {
     let (python, mark) = (venv.join("bin/python"), venv.join("finished"));
     if !mark.exists() {
-        eprintln!("installing {MLFLOW} into {}", venv.display());
-        run(Command::new("python3.11").args(["-m", "venv", "--clear"]).arg(&venv))?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", MLFLOW]))?;
-        std::fs::write(&mark, MLFLOW)?;
+        eprintln!("installing {} into {}", packages.join(", "), venv.display());
+        run(Command::new("python3.11").args(["-m", "venv", "--clear"]).arg(venv))?;
+        let mut install = Command::new(&python);
+        run(install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
+        std::fs::write(&mark, packages.join("\n"))?;
     }
     Ok(python)
 }

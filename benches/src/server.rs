@@ -45,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) folder: PathBuf,
     /// More arguments for runlake's server.
     pub(crate) runlake_args: Vec<String>,
+    /// Where programs are built, and environments of Python made.
+    pub(crate) programs: PathBuf,
 }
 
 /// A running server; killed when dropped.
