@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::RecordBatch;
@@ -60,7 +60,7 @@ pub struct Described {
     pub parameters: SchemaRef,
 }
 
-/// How busy the service is.
+/// How busy the service is, and what it has done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     /// Queries that run.
@@ -69,6 +69,55 @@ pub struct Load {
     pub waiting: usize,
     /// Bytes that running queries hold.
     pub memory_bytes: usize,
+    /// Queries that came to their end.
+    pub answered: u64,
+    /// Queries that were refused, failed on the way, or left alone by their reader.
+    pub failed: u64,
+    /// Rows given.
+    pub rows: u64,
+    /// Time that queries took, from their turn to their end.
+    pub time: Duration,
+}
+
+/// A query that takes longer is told in the log.
+const SLOW: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+struct Done {
+    answered: AtomicU64,
+    failed: AtomicU64,
+    rows: AtomicU64,
+    micros: AtomicU64,
+}
+
+/// What comes of a query, noted when it ends, however it does.
+struct Noted<'a> {
+    done: &'a Done,
+    sql: &'a str,
+    started: Instant,
+    rows: u64,
+    is_whole: bool,
+}
+
+impl<'a> Noted<'a> {
+    fn new(done: &'a Done, sql: &'a str) -> Self {
+        Self { done, sql, started: Instant::now(), rows: 0, is_whole: false }
+    }
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        let (time, done) = (self.started.elapsed(), self.done);
+        if self.is_whole { &done.answered } else { &done.failed }.fetch_add(1, Ordering::Relaxed);
+        done.rows.fetch_add(self.rows, Ordering::Relaxed);
+        done.micros.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let Self { sql, rows, is_whole, .. } = *self;
+        if time >= SLOW {
+            tracing::info!(sql, ?time, rows, is_whole, "a slow query");
+        } else {
+            tracing::debug!(sql, ?time, rows, is_whole, "a query");
+        }
+    }
 }
 
 /// SQL over a lake. Cheap to clone.
@@ -83,6 +132,7 @@ struct Inner {
     settings: Settings,
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
+    done: Done,
     /// Threads of their own: a heavy query does not stall writes. Taken when it is dropped.
     runtime: Option<Runtime>,
 }
@@ -113,7 +163,15 @@ impl Queries {
         let base: Arc<dyn Any + Send + Sync> = Arc::new(session::base(engine.store().objects(), &settings)?);
         let turns = Arc::new(Semaphore::new(settings.running.max(1)));
         let runtime = Some(runtime);
-        Ok(Self(Arc::new(Inner { engine, base, settings, turns, waiting: AtomicUsize::new(0), runtime })))
+        Ok(Self(Arc::new(Inner {
+            engine,
+            base,
+            settings,
+            turns,
+            waiting: AtomicUsize::new(0),
+            done: Done::default(),
+            runtime,
+        })))
     }
 
     /// Runs a statement. Its errors come here if it is wrong, and with the rows if it fails on the way.
@@ -127,8 +185,9 @@ impl Queries {
         let task = self.runtime().spawn(async move {
             let _turn = turn;
             let mut clock = Clock::new(&request, &inner.settings);
+            let mut noted = Noted::new(&inner.done, &request.sql);
             match inner.planned(&request, &mut clock).await {
-                Ok(planned) => inner.answer(planned, &request, clock, door).await,
+                Ok(planned) => inner.answer(planned, &request, clock, door, &mut noted).await,
                 Err(error) => drop(door.head.send(Err(error))),
             }
         });
@@ -164,6 +223,10 @@ impl Queries {
             running: inner.settings.running.max(1) - inner.turns.available_permits(),
             waiting: inner.waiting.load(Ordering::Relaxed),
             memory_bytes: inner.base().runtime_env().memory_pool.reserved(),
+            answered: inner.done.answered.load(Ordering::Relaxed),
+            failed: inner.done.failed.load(Ordering::Relaxed),
+            rows: inner.done.rows.load(Ordering::Relaxed),
+            time: Duration::from_micros(inner.done.micros.load(Ordering::Relaxed)),
         }
     }
 
@@ -272,6 +335,7 @@ impl Inner {
         request: &Request,
         mut clock: Clock,
         Door { head, rows, truncated }: Door,
+        noted: &mut Noted<'_>,
     ) {
         let started = clock
             .run(async {
@@ -291,7 +355,7 @@ impl Inner {
         let mut count = 0u64;
         loop {
             let batch = match clock.run(batches.next()).await {
-                Ok(None) => break,
+                Ok(None) => break noted.is_whole = true,
                 Ok(Some(Ok(batch))) => {
                     let before = count;
                     count += batch.num_rows() as u64;
@@ -308,15 +372,17 @@ impl Inner {
                 Ok(Some(Err(error))) => Err(error.into()),
                 Err(error) => Err(error),
             };
-            let is_last = batch.is_err() || truncated.load(Ordering::Relaxed);
+            let (is_last, is_whole) = (batch.is_err() || truncated.load(Ordering::Relaxed), batch.is_ok());
+            noted.rows += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
             match rows.send_timeout(batch, self.settings.patience).await {
                 Ok(()) if !is_last => {}
                 Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
                     tracing::debug!(sql = request.sql, "the reader of an answer takes nothing");
                     drop(rows.try_send(Err(Error::Abandoned(self.settings.patience))));
-                    return;
+                    break;
                 }
-                _ => return,
+                Ok(()) => break noted.is_whole = is_whole,
+                Err(mpsc::error::SendTimeoutError::Closed(_)) => break,
             }
         }
     }

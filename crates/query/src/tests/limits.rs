@@ -116,3 +116,15 @@ async fn queries_wait_for_their_turn_and_too_many_are_refused() {
     drop(first);
     assert_eq!(lines(&second.await.expect("no panic").expect("has its turn")), ["1"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_is_counted() {
+    let lake = Lake::open().await;
+    assert_eq!(lake.ask("SELECT * FROM generate_series(1, 5)").await.len(), 5);
+    lake.refusal("SELECT nothing").await;
+    drop(lake.queries.run(Request::new(ENDLESS)).await.expect("begins"));
+    assert_idle(&lake).await;
+    let load = lake.queries.load();
+    assert_eq!((load.answered, load.failed, load.rows), (1, 2, 5), "{load:?}");
+    assert!(load.time > Duration::ZERO);
+}

@@ -162,6 +162,7 @@ async fn pages_of_the_server() {
     assert_eq!(server.get("/api/3.0/mlflow/server-info").await.json()["workspaces_enabled"], json!(false));
     let page = server.get("/metrics").await.text();
     assert!(page.contains("runlake_http_requests_total{route=\"/health\",method=\"GET\",status=\"200\"} 1"), "{page}");
+    assert!(page.contains("runlake_queries_answered_total 0\n") && page.ends_with("# EOF\n"), "{page}");
     assert!(page.contains("\nrunlake_up 1\n") && page.ends_with("# EOF\n"), "{page}");
 }
 
