@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-READERS = ["deltalake", "polars", "duckdb"]
+READERS = ["deltalake", "polars", "duckdb", "daft"]
 
 
 def table_path(lake: Path, table: str) -> Path:
@@ -14,7 +14,7 @@ def read(reader: str, lake: Path, table: str) -> list[dict]:
     path = table_path(lake, table)
     if not (path / "_delta_log").exists():
         return []
-    return {"deltalake": _deltalake, "polars": _polars, "duckdb": _duckdb}[reader](path)
+    return {"deltalake": _deltalake, "polars": _polars, "duckdb": _duckdb, "daft": _daft}[reader](path)
 
 
 def live_files(lake: Path, table: str) -> list[str]:
@@ -36,21 +36,23 @@ def _polars(path: Path) -> list[dict]:
 
 
 def _duckdb(path: Path) -> list[dict]:
-    """By DuckDB's delta extension where somebody installed it (it is not bundled), or else by its Parquet reader."""
+    """By DuckDB's delta extension, which a package of its own brings along."""
+    from importlib.resources import files
+
     import duckdb
 
-    connection = duckdb.connect()
+    (extension,) = Path(str(files("duckdb_extension_delta"))).rglob("delta.duckdb_extension")
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET autoinstall_known_extensions = false")
-    try:
-        connection.execute("LOAD delta")
-        relation = connection.sql(f"SELECT * FROM delta_scan('{path}')")
-    except duckdb.Error:
-        files = [uri.removeprefix("file://") for uri in live_files(path.parent.parent, path.name)]
-        if not files:
-            return []
-        relation = connection.read_parquet(files)
-    return relation.to_arrow_table().to_pylist()
+    connection.execute(f"LOAD '{extension}'")
+    return connection.sql(f"SELECT * FROM delta_scan('{path}')").to_arrow_table().to_pylist()
+
+
+def _daft(path: Path) -> list[dict]:
+    """An engine that scales out to many machines; here it runs on this one."""
+    import daft
+
+    return daft.read_deltalake(str(path)).to_arrow().to_pylist()
 
 
 def milliseconds(time) -> int:
