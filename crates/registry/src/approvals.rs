@@ -15,7 +15,7 @@ use runlake_types::{KeyBuilder, TableId, WriteBatch, unique_id};
 use crate::events::Told;
 use crate::models::{key_of, model_row};
 use crate::versions::version_row;
-use crate::{Acting, Error, Registry, Result, names};
+use crate::{Acting, Error, Registry, Result, names, stages};
 
 /// How many approvals a policy may ask for.
 const MAX_APPROVALS: i64 = 100;
@@ -254,8 +254,8 @@ impl Acting<'_> {
             Change::SetAlias { alias } => names::new_alias(alias)?,
             Change::DeleteAlias { alias } => names::alias(alias)?,
             Change::Transition { stage, archive_existing } => {
-                if *archive_existing && !matches!(stage, Stage::Staging | Stage::Production) {
-                    return Err(Error::invalid("Existing versions are archived only for Staging and Production."));
+                if *archive_existing {
+                    stages::check_archiving(*stage, stage.as_str())?;
                 }
             }
         }
