@@ -96,7 +96,7 @@ impl TableProvider for ViewTable {
 
     async fn scan(
         &self,
-        _session: &dyn Session,
+        session: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
@@ -104,7 +104,7 @@ impl TableProvider for ViewTable {
         let wanted = Wanted::of(self.table, filters);
         let snapshot = self.view.snapshot(self.table);
         let live: Vec<_> = snapshot.files().iter().filter(|file| wanted.may_be_in(file)).cloned().collect();
-        let scan = FileScan::new(&self.schema, live, projection, limit);
+        let scan = FileScan::new(session, &self.schema, live, projection, limit)?;
         let mut plans = match self.table.kind() {
             TableKind::State => self.scan_state(scan, &wanted).await?,
             TableKind::Facts => {

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::Session;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetFileReaderFactory};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -32,16 +34,22 @@ pub(crate) struct FileScan<'a> {
     files: Vec<Arc<DataFile>>,
     projection: Option<&'a Vec<usize>>,
     limit: Option<usize>,
+    readers: Arc<dyn ParquetFileReaderFactory>,
 }
 
 impl<'a> FileScan<'a> {
     pub(crate) fn new(
+        session: &dyn Session,
         schema: &'a SchemaRef,
         files: Vec<Arc<DataFile>>,
         projection: Option<&'a Vec<usize>>,
         limit: Option<usize>,
-    ) -> Self {
-        Self { schema, files, projection, limit }
+    ) -> Result<Self> {
+        let runtime = session.runtime_env();
+        let store = runtime.object_store(ObjectStoreUrl::parse(STORE)?)?;
+        let footers = runtime.cache_manager.get_file_metadata_cache();
+        let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
+        Ok(Self { schema, files, projection, limit, readers })
     }
 
     /// The columns that are wanted; `None`: all.
@@ -84,7 +92,9 @@ impl<'a> FileScan<'a> {
     }
 
     fn read(&self, projection: Option<Vec<usize>>, limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
-        let source = ParquetSource::new(Arc::clone(self.schema)).with_metadata_size_hint(FOOTER_BYTES);
+        let source = ParquetSource::new(Arc::clone(self.schema))
+            .with_metadata_size_hint(FOOTER_BYTES)
+            .with_parquet_file_reader_factory(Arc::clone(&self.readers));
         let store = ObjectStoreUrl::parse(STORE)?;
         let files = self.files.iter().map(|file| partitioned(file, self.schema)).collect();
         let config = FileScanConfigBuilder::new(store, Arc::new(source))

@@ -1,5 +1,7 @@
 //! What is read: files, memory, both.
 
+use runlake_testkit::FaultyStore;
+
 use super::*;
 use crate::{Parameters, Value};
 
@@ -146,4 +148,23 @@ async fn earlier_states_can_be_asked_for() {
     assert_eq!(at(before).await, Vec::<String>::new());
     assert_eq!(at(between).await, ["first|active"]);
     assert_eq!(at(clock.now()).await, ["first|deleted", "second|active"]);
+}
+
+#[tokio::test]
+async fn footers_are_read_once() {
+    let store = Store::open("memory://", &StoreSettings::default()).await.expect("opens");
+    let counted = FaultyStore::over(store.objects());
+    let lake = Lake::over(store.with_objects(Arc::clone(&counted) as _), Settings::default()).await;
+    let experiment = lake.experiment("e").await;
+    let run = lake.run_in(&experiment, "r").await;
+    lake.metrics(&run, "m", (0..100).map(|step| (step, 0.5))).await;
+    lake.flush().await;
+    counted.take_counts();
+    let sql = format!("SELECT sum(value) FROM metrics WHERE run_id = '{run}'");
+    // The footer; the column that is filtered by; the one that is asked for.
+    for most in [3, 2] {
+        lake.ask(&sql).await;
+        let counts = counted.take_counts();
+        assert!(counts.gets <= most && counts.lists == 0, "{counts:?}");
+    }
 }
