@@ -12,12 +12,12 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, Pa
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::object_store::ObjectMeta;
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use runlake_lake::DataFile;
-use runlake_types::{Key, TableId};
+use runlake_types::{ColumnKind, Key, TableId};
 
 use super::unchanged::Unchanged;
 
@@ -30,6 +30,7 @@ const FOOTER_BYTES: usize = 256 << 10;
 /// Some files of a table and what is wanted of them.
 #[derive(Debug, Clone)]
 pub(crate) struct FileScan<'a> {
+    table: TableId,
     schema: &'a SchemaRef,
     files: Vec<Arc<DataFile>>,
     projection: Option<&'a Vec<usize>>,
@@ -40,6 +41,7 @@ pub(crate) struct FileScan<'a> {
 impl<'a> FileScan<'a> {
     pub(crate) fn new(
         session: &dyn Session,
+        table: TableId,
         schema: &'a SchemaRef,
         files: Vec<Arc<DataFile>>,
         projection: Option<&'a Vec<usize>>,
@@ -49,7 +51,7 @@ impl<'a> FileScan<'a> {
         let store = runtime.object_store(ObjectStoreUrl::parse(STORE)?)?;
         let footers = runtime.cache_manager.get_file_metadata_cache();
         let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
-        Ok(Self { schema, files, projection, limit, readers })
+        Ok(Self { table, schema, files, projection, limit, readers })
     }
 
     /// The columns that are wanted; `None`: all.
@@ -72,7 +74,8 @@ impl<'a> FileScan<'a> {
     }
 
     /// Every row whose key is none of `hidden`; `None` where there is no file.
-    pub(crate) fn without(&self, table: TableId, hidden: Vec<Key>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    pub(crate) fn without(&self, hidden: Vec<Key>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let table = self.table;
         if self.files.is_empty() {
             return Ok(None);
         }
@@ -100,10 +103,23 @@ impl<'a> FileScan<'a> {
         let config = FileScanConfigBuilder::new(store, Arc::new(source))
             .with_file_group(FileGroup::new(files))
             .with_statistics(self.statistics())
+            .with_output_ordering(self.order().into_iter().collect())
             .with_projection_indices(projection)?
             .with_limit(limit)
             .build();
         Ok(DataSourceExec::from_data_source(config))
+    }
+
+    /// The order of the rows: of one file only, as several would have to be read one after the other to keep it.
+    fn order(&self) -> Option<LexOrdering> {
+        let [file] = self.files.as_slice() else { return None };
+        let columns = &self.table.columns()[..self.table.key_len()];
+        // Floats are left out: whether NaN and zeros with a sign stand where DataFusion expects them is not worth it.
+        let columns = columns.iter().take_while(|column| column.kind != ColumnKind::Float).enumerate();
+        let by = |(place, column): (usize, &runlake_types::Column)| {
+            PhysicalSortExpr::new_default(Arc::new(Column::new(column.name, place))).asc()
+        };
+        if file.is_sorted() { LexOrdering::new(columns.map(by)) } else { None }
     }
 
     fn statistics(&self) -> Statistics {
