@@ -36,6 +36,8 @@ pub struct Request {
     pub row_limit: Option<u64>,
     /// Stop after this time, if it is less than the operator's limit.
     pub time_limit: Option<Duration>,
+    /// Text as dictionaries, each of one batch: less to send and to read where values repeat.
+    pub dictionaries: bool,
 }
 
 /// A UTC time as RFC 3339 writes it, such as `2026-05-03T12:00:00Z`; for [`Request::as_of`].
@@ -54,9 +56,10 @@ impl Request {
 /// What is known of a statement before it runs.
 #[derive(Debug, Clone)]
 pub struct Described {
-    /// Columns of its answer.
-    pub schema: SchemaRef,
-    /// Its parameters as columns, in order; the types are a guess where the statement does not tell.
+    /// Columns of its answer; `None` where they depend on a parameter that has no value yet.
+    pub schema: Option<SchemaRef>,
+    /// Its parameters as columns, in order, called `$1` or `$name`. Where the statement does not tell a type, it is text,
+    /// and [`Parameters::check`] takes any.
     pub parameters: SchemaRef,
 }
 
@@ -149,9 +152,17 @@ impl Queries {
         let task = self.runtime().spawn(async move {
             let _turn = turn;
             let mut clock = Clock::new(&request, &inner.settings);
-            let planned = inner.planned(&request, &mut clock).await?;
-            let schema = answer::outward(planned.plan.schema().as_arrow());
-            Ok(Described { schema, parameters: crate::parameters::schema(&planned.plan)? })
+            match inner.planned(&request, &mut clock).await {
+                Ok(planned) => {
+                    let schema = answer::outward(planned.plan.schema().as_arrow(), request.dictionaries);
+                    Ok(Described { schema: Some(schema), parameters: crate::parameters::schema(&planned.plan)? })
+                }
+                Err(Error::Unbound(parameters)) => Ok(Described {
+                    schema: None,
+                    parameters: crate::parameters::unknown(parameters.names.iter().map(String::as_str)),
+                }),
+                Err(error) => Err(error),
+            }
         });
         let _query = AbortOnDrop(task.abort_handle());
         task.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
@@ -284,7 +295,7 @@ impl Inner {
             Ok(batches) => batches,
             Err(error) => return drop(head.send(Err(error))),
         };
-        let schema = answer::outward(&batches.schema());
+        let schema = answer::promised(planned.plan.schema().as_arrow(), &batches.schema(), request.dictionaries);
         if head.send(Ok(Arc::clone(&schema))).is_err() {
             return;
         }

@@ -86,11 +86,17 @@ async fn a_statement_is_described_without_being_run() {
     let lake = Lake::open().await;
     let sql = "SELECT run_id, value FROM metrics WHERE step > $2 AND key = $1";
     let described = lake.queries.describe(Request::new(sql)).await.expect("described");
-    let names: Vec<_> = described.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let schema = described.schema.expect("no parameter decides it");
+    let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["run_id", "value"]);
     let parameters: Vec<_> =
         described.parameters.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
     assert_eq!(parameters, ["$1: Utf8", "$2: Int64"]);
+    let described = lake.queries.describe(Request::new("SELECT * FROM runs_wide(?) WHERE user_id = ?")).await;
+    let described = described.expect("described as far as it goes");
+    assert!(described.schema.is_none());
+    let names: Vec<_> = described.parameters.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["$1", "$2"]);
 }
 
 #[tokio::test]

@@ -2,11 +2,26 @@
 
 use tonic::{Code as GrpcCode, Status};
 
+use crate::app::log;
 use crate::error::{ApiError, Code};
 
 /// What a caller is told of an error.
 pub(super) fn of(error: ApiError) -> Status {
     Status::new(code(error.code()), error.message())
+}
+
+/// The same of a query, which may have been ended from outside.
+pub(super) fn of_query(error: runlake_query::Error) -> Status {
+    use runlake_query::Error;
+    match error {
+        Error::Cancelled => Status::cancelled(error.to_string()),
+        Error::TimedOut(_) | Error::Abandoned(_) => Status::deadline_exceeded(error.to_string()),
+        error => {
+            let error = ApiError::from(error);
+            log(&error);
+            of(error)
+        }
+    }
 }
 
 const fn code(code: Code) -> GrpcCode {
