@@ -27,6 +27,8 @@ pub(crate) struct Scale {
     pub(crate) runs: u64,
     /// Points of the long history.
     pub(crate) points: u64,
+    /// Points that are read over Arrow Flight.
+    pub(crate) read_points: u64,
 }
 
 /// Single requests, one client: durable log-metric, create-run, get-run.

@@ -112,7 +112,8 @@ def test_parameters_are_bound(cursor, filled):
     cursor.execute(sql, ("x' OR 'a' = 'a", "lr"))
     assert cursor.fetchall() == []
     # By name, a number where a number is expected, and nothing.
-    cursor.execute("SELECT count(*) FROM metrics WHERE run_id = $run AND step < $most", {"most": 7, "run": filled[0]})
+    named = pa.table({"most": [7], "run": [filled[0]]})
+    cursor.execute("SELECT count(*) FROM metrics WHERE run_id = $run AND step < $most", named)
     assert cursor.fetchall() == [(7,)]
     cursor.execute("SELECT $1 IS NULL AS nothing", (None,))
     assert cursor.fetchall() == [(True,)]
@@ -146,8 +147,8 @@ def test_prepared_statements_tell_their_types_and_refuse_others(connection, curs
 @pytest.mark.parametrize(
     "sql, expected",
     [
-        ("SELEC 1", "SELEC.*line: 1, column: 1"),
-        ("SELECT *\nFROM runs WHERE WHERE", "(?i)line: 2, column: "),
+        ("SELEC 1", "SELEC at Line: 1, Column: 1"),
+        ("SELECT *\nFROM runs ORDER WHERE", "at Line: 2, Column: 11"),
         ("SELECT * FROM metrix", 'no table "metrix"; did you mean metrics'),
         ("SELECT valu FROM metrics", "(?i)valu"),
         ("SELECT * FROM elsewhere.metrics", "no schema"),
@@ -156,7 +157,7 @@ def test_prepared_statements_tell_their_types_and_refuse_others(connection, curs
         ("DROP TABLE metrics", "SQL only reads"),
         ("INSERT INTO params VALUES ('a', 'b', 'c', 'd')", "SQL only reads"),
         ("DELETE FROM runs", "SQL only reads"),
-        ("CREATE TABLE t AS SELECT 1", "SQL only reads"),
+        ("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/tmp/t.csv'", "SQL only reads"),
         ("COPY runs TO '/tmp/runs.csv'", "SQL only reads"),
         ("SET datafusion.execution.batch_size = 1", "SQL only reads"),
         ("SELECT 1 / 0", "(?i)divide by zero"),
@@ -207,17 +208,22 @@ def test_what_is_told_of_the_lake(connection):
     assert info["vendor_name"] == "runlake"
 
 
+def protobuf(number: int, text: bytes) -> bytes:
+    """A field that holds bytes."""
+    length = len(text)
+    encoded = bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7])
+    return bytes([number << 3 | 2]) + encoded + text
+
+
+def message(name: str, fields: dict[int, str] = {}) -> bytes:
+    """A message of Flight SQL whose fields are texts."""
+    body = b"".join(protobuf(number, text.encode()) for number, text in fields.items())
+    return protobuf(1, f"type.googleapis.com/arrow.flight.protocol.sql.{name}".encode()) + protobuf(2, body)
+
+
 def flight_sql(door, command: str, fields: dict[int, str] = {}) -> pa.Table:
-    """What a command of Flight SQL answers, written out as protobuf has it; of fields that are texts."""
-
-    def field(number: int, text: bytes) -> bytes:
-        length = len(text)
-        encoded = bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7])
-        return bytes([number << 3 | 2]) + encoded + text
-
-    body = b"".join(field(number, text.encode()) for number, text in fields.items())
-    name = f"type.googleapis.com/arrow.flight.protocol.sql.{command}"
-    info = door.get_flight_info(fl.FlightDescriptor.for_command(field(1, name.encode()) + field(2, body)))
+    """What a command of Flight SQL answers."""
+    info = door.get_flight_info(fl.FlightDescriptor.for_command(message(command, fields)))
     table = door.do_get(info.endpoints[0].ticket).read_all()
     assert table.schema == info.schema
     return table
@@ -279,9 +285,8 @@ def test_there_are_no_transactions_and_no_updates(server, connection, cursor):
     with pytest.raises(flightsql.Error, match="(?i)transaction"):
         connection.adbc_connection.set_autocommit(False)
     with connect(server) as door:
-        body = b"\n\x46type.googleapis.com/arrow.flight.protocol.sql.ActionBeginTransactionRequest"
         with pytest.raises(NotImplementedError, match="no transactions"):
-            list(door.do_action(fl.Action("BeginTransaction", body)))
+            list(door.do_action(fl.Action("BeginTransaction", message("ActionBeginTransactionRequest"))))
     with pytest.raises(flightsql.Error, match="SQL only reads"):
         cursor.executemany("DELETE FROM runs WHERE run_id = ?", [("a",)])
 
@@ -299,7 +304,8 @@ def test_session_options(server, filled):
             assert cursor.fetchone() == (50,)
         raw.set_options(**{"adbc.flight.sql.session.option.as_of": "2020-01-01T00:00:00Z"})
         with connection.cursor() as cursor:
-            assert "2020-01-01" in refusal(cursor, "SELECT * FROM metrics")
+            cursor.execute("SELECT * FROM metrics")
+            assert cursor.fetch_arrow_table().num_rows == 0, "there was no lake then"
         assert raw.get_option("adbc.flight.sql.session.option.row_limit") == "3"
         with pytest.raises(flightsql.Error):
             raw.set_options(**{"adbc.flight.sql.session.option.row_limit": "many"})

@@ -1,5 +1,6 @@
 """The Python package: SQL, bulk logging and `runlake.Run`, against the server."""
 
+import datetime
 import math
 import re
 import threading
@@ -261,7 +262,6 @@ def test_sql(api, uri, run):
         runlake.sql("DELETE FROM metrics", uri=uri)
 
 
-@pytest.mark.skip(reason="the server has no Flight SQL yet")
 def test_connection(api, uri, run):
     pytest.importorskip("adbc_driver_flightsql")
     import polars as pl
@@ -273,6 +273,19 @@ def test_connection(api, uri, run):
             cursor.execute(query)
             assert cursor.fetch_arrow_table()["step"].to_pylist() == list(range(1000))
         assert pl.read_database(query, connection).height == 1000
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM metrics WHERE run_id = $1 AND step < $2", (run, 10))
+            assert cursor.fetchone() == (10,)
+    # What this process has logged is there to be asked for.
+    runlake.Run(run, uri).log({"late": 1.0}, step=1)
+    with runlake.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT value FROM metrics WHERE run_id = '{run}' AND key = 'late'")
+        assert cursor.fetchall() == [(1.0,)]
+    # Before there was a lake there was nothing in it.
+    then = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+    with runlake.connect(uri, as_of=then) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM metrics")
+        assert cursor.fetchone() == (0,)
 
 
 def test_tokens(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use runlake_engine::Status;
+use runlake_query::Load;
 
 /// Upper bounds of the latency buckets, seconds.
 const LATENCY_SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
@@ -82,10 +83,11 @@ impl Metrics {
         RouteMetrics { labels, requests: self.requests.clone(), latency }
     }
 
-    /// The page, as text: the engine's figures, then the server's own.
-    pub(crate) fn page(&self, status: &Status) -> String {
+    /// The page, as text: the figures of engine and queries, then the server's own.
+    pub(crate) fn page(&self, status: &Status, queries: Load) -> String {
         let mut page = String::new();
         encode_registry(&mut page, &engine_registry(status)).expect("writing to memory");
+        encode_registry(&mut page, &query_registry(queries)).expect("writing to memory");
         encode(&mut page, &self.registry).expect("writing to memory");
         page
     }
@@ -120,6 +122,19 @@ fn engine_registry(status: &Status) -> Registry {
         registry.register(name, help, ConstCounter::new(value));
     }
     registry.register("wal_append_seconds", "Time to make a group durable", AppendTimes::of(status));
+    registry
+}
+
+/// The figures of SQL at one moment.
+fn query_registry(Load { running, waiting, memory_bytes }: Load) -> Registry {
+    let mut registry = Registry::with_prefix("runlake");
+    for (name, help, value) in [
+        ("queries_running", "Queries that run", running),
+        ("queries_waiting", "Queries that wait for their turn", waiting),
+        ("query_memory_bytes", "Bytes that running queries hold", memory_bytes),
+    ] {
+        registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
+    }
     registry
 }
 

@@ -37,7 +37,8 @@ pub(super) async fn version(_: Call) -> Result<Response> {
 }
 
 pub(super) async fn metrics(call: Call) -> Result<Response> {
-    let mut response = call.app.metrics().page(&call.app.engine().status()).into_response();
+    let page = call.app.metrics().page(&call.app.engine().status(), call.app.queries().load());
+    let mut response = page.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(page::CONTENT_TYPE));
     Ok(response)
 }
