@@ -238,7 +238,7 @@ def test_cancelling_an_info_ends_its_query(own_server):
             (answer,) = other.do_action(fl.Action("CancelFlightInfo", protobuf(1, info.serialize())))
             assert answer.body.to_pybytes() == b"\x08\x01", "cancelled"
         reading.join(60)
-        assert failed and isinstance(failed[0], fl.FlightCancelledError), failed
+        assert failed and "the query was cancelled" in str(failed[0]), failed
         until(lambda: running(own_server) == 0, "the query goes on")
         rests(own_server)
         # Nothing is left to be cancelled.

@@ -14,7 +14,8 @@ pub(super) fn of(error: ApiError) -> Status {
 pub(super) fn of_query(error: runlake_query::Error) -> Status {
     use runlake_query::Error;
     match error {
-        Error::Cancelled => Status::cancelled(error.to_string()),
+        // Not CANCELLED: that is for callers who gave up themselves, and pyarrow takes it for Ctrl-C in its process.
+        Error::Cancelled => Status::aborted(error.to_string()),
         Error::TimedOut(_) | Error::Abandoned(_) => Status::deadline_exceeded(error.to_string()),
         error => {
             let error = ApiError::from(error);
@@ -60,6 +61,20 @@ pub(super) const fn http(code: GrpcCode) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn queries_that_were_ended_are_told_apart() {
+        use runlake_query::Error;
+        for (error, code) in [
+            (Error::Cancelled, GrpcCode::Aborted),
+            (Error::TimedOut(std::time::Duration::from_secs(1)), GrpcCode::DeadlineExceeded),
+            (Error::Invalid("x".into()), GrpcCode::InvalidArgument),
+            (Error::NotFound("x".into()), GrpcCode::NotFound),
+            (Error::Busy(1), GrpcCode::ResourceExhausted),
+        ] {
+            assert_eq!(of_query(error).code(), code);
+        }
+    }
 
     #[test]
     fn every_code_has_its_own() {
