@@ -133,7 +133,7 @@ def test_compression_and_dictionaries_change_no_row(door, filled, codec, diction
         ("", "."),
         ("rlt1", "was cut short"),
         ("rlt1" + "x" * 100, "was cut short"),
-        ("\x0a\x03abc", "."),
+        ("\x0a\x03abc", "no ticket"),
     ],
 )
 def test_bad_tickets(door, given, expected):
@@ -146,7 +146,7 @@ def test_bad_descriptors(door):
         (fl.FlightDescriptor.for_path("users"), 'no table "users"'),
         (fl.FlightDescriptor.for_path("a", "b"), "has 2 parts"),
         (fl.FlightDescriptor.for_command(b""), "is empty"),
-        (fl.FlightDescriptor.for_command(b"nonsense"), "."),
+        (fl.FlightDescriptor.for_command(b"nonsense"), "neither one of Flight SQL nor one in JSON"),
         (command(sql="SELECT * FROM runs_wide(?)"), "A parameter decides what columns there are"),
     ]:
         with pytest.raises(REFUSED, match=expected):
@@ -165,7 +165,7 @@ def test_hostile_tickets_break_nothing(server, door, filled):
         changed[chance.randrange(len(good))] ^= 1 << chance.randrange(8)
         tickets.append(bytes(changed))
     tickets += [chance.randbytes(chance.randrange(200)) for _ in range(150)]
-    tickets += [b'{"sql": ' * 100_000, b"[" * 1_000_000, b'{"table": "metrics", "run_ids": [' + b'"a",' * 20_000 + b'"a"]}']
+    tickets += [b'{"sql": "' + b" " * (5 << 20) + b'SELECT 1"}', b'{"sql": ' * 100_000, b"[" * 1_000_000, b'{"table": "metrics", "run_ids": [' + b'"a",' * 20_000 + b'"a"]}']
     for bad in tickets:
         with pytest.raises(REFUSED) as refused:
             door.do_get(fl.Ticket(bad)).read_all()
@@ -220,7 +220,8 @@ def rests(server):
     until(is_idle, "nobody reads it, and it is computed all the same")
 
 
-def test_cancelling_an_info_ends_its_query(own_server):
+@pytest.mark.parametrize("action", ["CancelFlightInfo", "CancelQuery"])
+def test_cancelling_an_info_ends_its_query(own_server, action):
     with connect(own_server) as door:
         info = door.get_flight_info(command(sql=SILENT))
         failed = []
@@ -235,15 +236,25 @@ def test_cancelling_an_info_ends_its_query(own_server):
         reading.start()
         until(lambda: running(own_server) == 1, "the query never began")
         with connect(own_server) as other:
-            (answer,) = other.do_action(fl.Action("CancelFlightInfo", protobuf(1, info.serialize())))
-            assert answer.body.to_pybytes() == b"\x08\x01", "cancelled"
+            assert cancelled(other, action, info)
         reading.join(60)
         assert failed and "the query was cancelled" in str(failed[0]), failed
         until(lambda: running(own_server) == 0, "the query goes on")
         rests(own_server)
         # Nothing is left to be cancelled.
-        (answer,) = door.do_action(fl.Action("CancelFlightInfo", protobuf(1, info.serialize())))
-        assert answer.body.to_pybytes() == b"\x08\x03", "not to be cancelled"
+        assert not cancelled(door, action, info)
+
+
+def cancelled(door, action: str, info) -> bool:
+    """What the server says to a wish to cancel."""
+    body = protobuf(1, info.serialize())
+    if action == "CancelQuery":
+        prefix = b"type.googleapis.com/arrow.flight.protocol.sql.ActionCancelQuery"
+        body = protobuf(1, prefix + b"Request") + protobuf(2, body)
+    (answer,) = door.do_action(fl.Action(action, body))
+    told = answer.body.to_pybytes()
+    assert told[-2:] in (b"\x08\x01", b"\x08\x03"), told
+    return told[-1] == 1
 
 
 def protobuf(number: int, body: bytes) -> bytes:
@@ -259,6 +270,29 @@ def test_a_reader_that_cancels_frees_the_server(own_server, sql):
         reader = door.do_get(ticket(sql=sql))
         until(lambda: running(own_server) == 1, "the query never began")
         reader.cancel()
+        until(lambda: running(own_server) == 0, "the query goes on")
+        rests(own_server)
+
+
+def test_adbc_cancels(own_server):
+    flightsql = pytest.importorskip("adbc_driver_flightsql.dbapi")
+    uri = f"grpc://127.0.0.1:{own_server.port}"
+    with flightsql.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+        failed = []
+
+        def read():
+            try:
+                cursor.execute(SILENT)
+                cursor.fetchall()
+            except flightsql.Error as error:
+                failed.append(error)
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        until(lambda: running(own_server) == 1, "the query never began")
+        until(lambda: bool(cursor.adbc_cancel() or failed), "it cannot be cancelled")
+        reading.join(60)
+        assert failed
         until(lambda: running(own_server) == 0, "the query goes on")
         rests(own_server)
 

@@ -11,6 +11,7 @@ mod catalog;
 mod error;
 pub mod format;
 mod functions;
+mod kept;
 mod parameters;
 mod queries;
 mod session;

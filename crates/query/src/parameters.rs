@@ -41,10 +41,10 @@ impl From<Value> for ScalarValue {
 }
 
 /// Values of a statement's parameters.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Parameters(Given);
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 enum Given {
     #[default]
     None,

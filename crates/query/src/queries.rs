@@ -12,19 +12,20 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt as _;
 use runlake_engine::{Engine, View};
-use runlake_types::Timestamp;
+use runlake_types::{Seq, Timestamp};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::answer::{self, AbortOnDrop, Answer};
 use crate::functions::Lake;
+use crate::kept::Kept;
 use crate::{Error, Parameters, Result, Settings, session, statement};
 
 /// Batches that are computed ahead of their reader.
 const AHEAD: usize = 4;
 
 /// A statement and how to answer it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
     /// One statement.
     pub sql: String,
@@ -86,6 +87,7 @@ struct Inner {
     settings: Settings,
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
+    kept: Kept,
     /// Threads of their own: a heavy query does not stall writes. Taken when it is dropped.
     runtime: Option<Runtime>,
 }
@@ -116,7 +118,15 @@ impl Queries {
         let base: Arc<dyn Any + Send + Sync> = Arc::new(session::base(engine.store().objects(), &settings)?);
         let turns = Arc::new(Semaphore::new(settings.running.max(1)));
         let runtime = Some(runtime);
-        Ok(Self(Arc::new(Inner { engine, base, settings, turns, waiting: AtomicUsize::new(0), runtime })))
+        Ok(Self(Arc::new(Inner {
+            engine,
+            base,
+            settings,
+            turns,
+            waiting: AtomicUsize::new(0),
+            kept: Kept::default(),
+            runtime,
+        })))
     }
 
     /// Runs a statement. Its errors come here if it is wrong, and with the rows if it fails on the way.
@@ -155,7 +165,10 @@ impl Queries {
             match inner.planned(&request, &mut clock).await {
                 Ok(planned) => {
                     let schema = answer::outward(planned.plan.schema().as_arrow(), request.dictionaries);
-                    Ok(Described { schema: Some(schema), parameters: crate::parameters::schema(&planned.plan)? })
+                    let parameters = crate::parameters::schema(&planned.plan)?;
+                    // As a rule the answer is asked for next.
+                    inner.kept.keep(request, planned);
+                    Ok(Described { schema: Some(schema), parameters })
                 }
                 Err(Error::Unbound(parameters)) => Ok(Described {
                     schema: None,
@@ -176,6 +189,11 @@ impl Queries {
             waiting: inner.waiting.load(Ordering::Relaxed),
             memory_bytes: inner.base().runtime_env().memory_pool.reserved(),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.0.kept
     }
 
     fn runtime(&self) -> &Runtime {
@@ -225,8 +243,10 @@ struct Door {
     truncated: Arc<AtomicBool>,
 }
 
-struct Planned {
+pub(crate) struct Planned {
     state: SessionState,
+    /// The position of the log that it stands at.
+    pub(crate) seq: Seq,
     plan: LogicalPlan,
     /// Rows after which the answer ends, and whether that is the operator's limit.
     most: Option<(u64, bool)>,
@@ -247,18 +267,22 @@ impl Inner {
     async fn planned(&self, request: &Request, clock: &mut Clock) -> Result<Planned> {
         let deadline = clock.deadline();
         let planning = async {
-            let statement = statement::parse(&request.sql, &request.parameters)?;
             let view = self.view(request.as_of).await?;
+            let seq = view.seq();
+            if let Some(kept) = self.kept.take(request, seq) {
+                return Ok(kept);
+            }
+            let statement = statement::parse(&request.sql, &request.parameters)?;
             let lake = Lake { tables: session::over_tables(self.base(), &view), view, deadline };
             let state = session::over_all(&lake);
             let plan = statement::plan(&state, statement, request.parameters.values()).await?;
-            self.limited(state, plan, request.row_limit)
+            self.limited(state, seq, plan, request.row_limit)
         };
         clock.run(planning).await?
     }
 
     /// One row more than the limit is computed, to know whether there are more.
-    fn limited(&self, state: SessionState, plan: LogicalPlan, wanted: Option<u64>) -> Result<Planned> {
+    fn limited(&self, state: SessionState, seq: Seq, plan: LogicalPlan, wanted: Option<u64>) -> Result<Planned> {
         let most = match (wanted, self.settings.row_limit) {
             (Some(wanted), Some(allowed)) if wanted <= allowed => Some((wanted, false)),
             (_, Some(allowed)) => Some((allowed, true)),
@@ -274,7 +298,7 @@ impl Inner {
             }
             _ => plan,
         };
-        Ok(Planned { state, plan, most: most.filter(|_| is_rows) })
+        Ok(Planned { state, seq, plan, most: most.filter(|_| is_rows) })
     }
 
     async fn answer(

@@ -100,6 +100,25 @@ async fn a_statement_is_described_without_being_run() {
 }
 
 #[tokio::test]
+async fn a_plan_is_used_once_and_never_hides_a_write() {
+    let lake = Lake::open().await;
+    let request = || Request::new("SELECT count(*) FROM runs_wide('Default')");
+    let ask = async || lines(&lake.batches(request()).await.expect("rows"));
+    lake.run_in("0", "first").await;
+    lake.queries.describe(request()).await.expect("described");
+    assert_eq!(lake.queries.kept().len(), 1);
+    assert_eq!(ask().await, ["1"]);
+    assert_eq!(lake.queries.kept().len(), 0, "it was taken");
+    lake.queries.describe(request()).await.expect("described");
+    lake.run_in("0", "second").await;
+    assert_eq!(ask().await, ["2"], "what was written since is there");
+    for number in 0..10 {
+        lake.queries.describe(Request::new(format!("SELECT {number}"))).await.expect("described");
+    }
+    assert!(lake.queries.kept().len() < 10, "few are kept");
+}
+
+#[tokio::test]
 async fn the_catalog_lists_what_may_be_seen() {
     let lake = Lake::open().await;
     let tables = lake.ask("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'").await;

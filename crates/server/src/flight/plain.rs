@@ -45,6 +45,12 @@ fn ticket_of(descriptor: &FlightDescriptor) -> Result<Option<PlainTicket>> {
     }
 }
 
+/// What the library says of bytes that are no message names its own insides: `sentence` is told instead.
+fn readable(status: Status, sentence: &str) -> Status {
+    let of_bytes = ["DecodeError", "ParseError"].iter().any(|start| status.message().starts_with(start));
+    if of_bytes { Status::invalid_argument(sentence) } else { status }
+}
+
 impl Plain {
     async fn info(
         doors: &Doors,
@@ -85,7 +91,9 @@ impl FlightService for Plain {
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
         let Some(ticket) = ticket_of(request.get_ref()).map_err(status::of)? else {
-            return self.0.get_flight_info(request).await;
+            return self.0.get_flight_info(request).await.map_err(|status| {
+                readable(status, "The command of the descriptor is neither one of Flight SQL nor one in JSON.")
+            });
         };
         check_reader(&request)?;
         let options = options::of_call(self.0.seal(), request.metadata()).map_err(status::of)?;
@@ -117,15 +125,12 @@ impl FlightService for Plain {
                 let rows = read::rows(self.0.app().queries(), self.0.running(), &handle).await?;
                 Ok(Response::new(rows))
             }
-            None => self.0.do_get(request).await.map_err(|status| match status.code() {
-                // What the library says of bytes that are no message at all.
-                tonic::Code::InvalidArgument if status.message().starts_with("DecodeError") => {
-                    Status::invalid_argument(
-                        "It is no ticket: neither one that this server gave out, nor one in JSON ({\"sql\": …} or \
-                         {\"table\": …}), nor a command of Flight SQL.",
-                    )
-                }
-                _ => status,
+            None => self.0.do_get(request).await.map_err(|status| {
+                readable(
+                    status,
+                    "It is no ticket: neither one that this server gave out, nor one in JSON ({\"sql\": …} or {\"table\": …}), \
+                     nor a command of Flight SQL.",
+                )
             }),
         }
     }
@@ -158,7 +163,8 @@ impl FlightService for Plain {
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        self.0.do_put(request).await
+        let no_command = "The command of the descriptor is none of Flight SQL; to name a table, use a path.";
+        self.0.do_put(request).await.map_err(|status| readable(status, no_command))
     }
 
     async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
@@ -166,7 +172,7 @@ impl FlightService for Plain {
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        self.0.do_action(request).await
+        self.0.do_action(request).await.map_err(|status| readable(status, "The body of the action cannot be read."))
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {

@@ -12,6 +12,8 @@ use crate::error::{ApiError, Result};
 const MOST_PARTS: usize = 4;
 /// Where a table is cut by its runs: their ids are hex digits as a rule, and spread evenly.
 const CUTS: [&str; MOST_PARTS - 1] = ["4", "8", "c"];
+/// Bytes of a ticket.
+const MOST_BYTES: usize = 4 << 20;
 /// Runs and keys that a ticket may name.
 const MOST_NAMES: usize = 10_000;
 
@@ -51,6 +53,12 @@ pub(crate) struct PlainTicket {
 impl PlainTicket {
     /// The ticket in some bytes.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
+        if bytes.len() > MOST_BYTES {
+            return Err(ApiError::invalid(format!(
+                "The ticket has {} bytes; at most {MOST_BYTES} are taken.",
+                bytes.len()
+            )));
+        }
         let ticket: Self = serde_json::from_slice(bytes).map_err(|error| {
             ApiError::invalid(format!(
                 "Invalid ticket: {error}. It is a JSON object with 'sql' and, if need be, 'params'; or with 'table' and, if \
