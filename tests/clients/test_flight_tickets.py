@@ -133,7 +133,7 @@ def test_compression_and_dictionaries_change_no_row(door, filled, codec, diction
         ("", "."),
         ("rlt1", "was cut short"),
         ("rlt1" + "x" * 100, "was cut short"),
-        ("\x0a\x03abc", "no ticket"),
+        ("\x0a\x03abc", "does not know the command \"abc\""),
     ],
 )
 def test_bad_tickets(door, given, expected):

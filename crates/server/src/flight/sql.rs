@@ -10,7 +10,7 @@ use arrow_flight::sql::server::{DoPutError, FlightSqlService, PeekableFlightData
 use arrow_flight::sql::{
     ActionBeginTransactionRequest, ActionBeginTransactionResult, ActionCancelQueryRequest, ActionCancelQueryResult,
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-    Any, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
+    Any, Command, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
     CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
     CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest,
     CommandStatementQuery, CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo,
@@ -136,6 +136,11 @@ fn only_reads() -> Status {
     status::of_query(runlake_query::Error::ReadOnly { statement: "An update".to_owned() })
 }
 
+fn unknown(command: &Any) -> Status {
+    let name: String = command.type_url.chars().take(200).collect();
+    Status::unimplemented(format!("This server does not know the command {name:?} here."))
+}
+
 fn no_transactions() -> Status {
     Status::unimplemented("There are no transactions: statements only read, and each batch is durable by itself.")
 }
@@ -193,8 +198,7 @@ impl FlightSqlService for Doors {
         message: Any,
     ) -> Result<Response<<Self as FlightService>::DoPutStream>, Status> {
         if !message.type_url.is_empty() {
-            let name: String = message.type_url.chars().take(200).collect();
-            return Err(Status::unimplemented(format!("This server does not take {name} in a DoPut.")));
+            return Err(unknown(&message));
         }
         let descriptor = match request.get_mut().peek().await {
             Some(Ok(first)) => first.flight_descriptor.clone().unwrap_or_default(),
@@ -202,6 +206,14 @@ impl FlightSqlService for Doors {
         };
         let intake = put::table(&descriptor.path).and_then(|table| self.intake(&request, table)).map_err(status::of)?;
         Ok(Response::new(put::start(intake, request.into_inner(), self.stop.clone())))
+    }
+
+    async fn get_flight_info_fallback(&self, command: Command, _request: Request<FlightDescriptor>) -> Info {
+        Err(unknown(&command.into_any()))
+    }
+
+    async fn do_get_fallback(&self, _request: Request<Ticket>, command: Any) -> Rows {
+        Err(unknown(&command))
     }
 
     async fn do_put_error_callback(
