@@ -303,11 +303,13 @@ impl Inner {
 
     async fn answer(
         &self,
-        planned: Planned,
+        mut planned: Planned,
         request: &Request,
         mut clock: Clock,
         Door { head, rows, truncated }: Door,
     ) {
+        // The moment that now() stands for.
+        planned.state.mark_start_execution();
         let started = clock
             .run(async {
                 let physical = planned.state.create_physical_plan(&planned.plan).await?;

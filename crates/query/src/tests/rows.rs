@@ -109,6 +109,7 @@ async fn a_plan_is_used_once_and_never_hides_a_write() {
     assert_eq!(lake.queries.kept().len(), 1);
     assert_eq!(ask().await, ["1"]);
     assert_eq!(lake.queries.kept().len(), 0, "it was taken");
+    assert_eq!(lake.ask("SELECT now() > TIMESTAMP '2020-01-01'").await, ["true"]);
     lake.queries.describe(request()).await.expect("described");
     lake.run_in("0", "second").await;
     assert_eq!(ask().await, ["2"], "what was written since is there");
