@@ -466,7 +466,7 @@ async fn runs_that_will_not_do_leave_nothing_behind() {
             with("b", "0", &[("end_time", Arc::new(Int64Array::from(vec![1, -1])))]),
             "row 1: Invalid value -1 for parameter 'end_time'".to_owned(),
         ),
-        (with("b", "0", &[("artifact_uri", text(&["", ""]))]), "runs have no column \"artifact_uri\"".to_owned()),
+        (with("b", "0", &[("artifact_uri", text(&["", ""]))]), "runs have no column 'artifact_uri'".to_owned()),
         (new_runs(&[("run_id", text(&["b"]))]), "runs need the column 'experiment_id'".to_owned()),
         (new_runs(&[("run_id", nulls), ("experiment_id", text(&["0", "0"]))]), "row 1: the run_id is null".to_owned()),
     ] {
