@@ -1,7 +1,7 @@
 //! MLflow Projects: code that says what it needs and how it is run.
 //!
 //! A run goes through these rooms, in this order: [`source`] fetches the project and tells its version, [`spec`] reads its
-//! `MLproject`, `parameters` and `command` make one safe command line of the entry point, [`environment`] makes or finds
+//! `MLproject`, [`parameters`] and `command` make one safe command line of the entry point, [`environment`] makes or finds
 //! what the command needs, [`backend`] runs it, and [`launch`] tells the tracking server about all of it. [`sweep`]
 //! launches many.
 //!
@@ -11,9 +11,14 @@
 
 mod command;
 mod error;
+mod process;
 mod shell;
+mod tracking;
 mod yaml;
 
+pub mod parameters;
+pub mod source;
 pub mod spec;
 
 pub use error::{Error, Result};
+pub use tracking::{Cancel, Console, NewRun, Run, Status, Stream, Tracking};
