@@ -16,9 +16,13 @@ mod shell;
 mod tracking;
 mod yaml;
 
+pub mod backend;
+pub mod environment;
+pub mod launch;
 pub mod parameters;
 pub mod source;
 pub mod spec;
+pub mod sweep;
 
 pub use error::{Error, Result};
 pub use tracking::{Cancel, Console, NewRun, Run, Status, Stream, Tracking};
