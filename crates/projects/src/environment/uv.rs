@@ -18,7 +18,7 @@ pub(super) fn prepare(env: &PythonEnv, workshop: &Workshop<'_>) -> Result<Prepar
         let uv = program(workshop, log)?;
         let place = directory.join("env");
         let mut venv = Command::new(&uv);
-        venv.args(["venv", "--no-project", "--no-progress"]);
+        venv.args(["venv", "--quiet", "--no-project"]);
         if let Some(version) = &env.python {
             venv.args(["--python", version]);
         }
