@@ -10,7 +10,7 @@ import time
 import zipfile
 
 import pytest
-from support.api import pair
+from support.api import Api, pair
 from support.projects import Runner, commit, git, params, status, tags
 
 pytestmark = pytest.mark.runlake
@@ -313,3 +313,26 @@ def test_a_server_that_is_not_there(runner):
     project = runner.project("p", "entry_points:\n  main: {command: 'true'}\n")
     answer = runner.run(project, "--server", "127.0.0.1:1")
     assert answer.returncode == 2 and "scheme" in answer.stderr
+    answer = runner.run(project, "--server", "http://127.0.0.1:1")
+    assert answer.returncode == 1 and "did not answer" in answer.stderr
+
+
+def test_a_server_that_is_away_for_a_moment(own_server, name, tmp_path):
+    """It is waited for: a run is not lost for a restart."""
+    api = Api(own_server.uri)
+    runner = Runner(api, tmp_path, name, api.create_experiment(name))
+    text = 'entry_points:\n  main: {command: "echo begun; until [ -e done ]; do sleep 0.05; done"}\n'
+    project = runner.project("p", text)
+    process = runner.popen("run", project)
+    assert process.stdout.readline() == "begun\n"
+    own_server.stop()
+    (project / "done").touch()
+    own_server.start()
+    _, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0, errors
+    assert status(runner.last()) == "FINISHED" and runner.artifact(runner.last()) == "begun\n"
+
+
+def test_a_token_reaches_the_program(runner):
+    project = runner.project("p", "entry_points:\n  main: {command: 'echo $MLFLOW_TRACKING_TOKEN'}\n")
+    assert runner.run(project, RUNLAKE_TOKEN="abc").stdout == "abc\n"

@@ -54,8 +54,10 @@ struct Refusal {
 /// Why a request to MLflow's part of a server got no good answer.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// Nobody answered, or somebody who is not able to now: the same request may be sent again.
+    /// Nothing was done, as nobody is there, or nobody who is able to now.
     Away(Failure),
+    /// No answer came, so that nobody knows whether it was done.
+    Lost(Failure),
     /// There is no such thing.
     Absent(Failure),
     /// Anything else.
@@ -65,7 +67,10 @@ pub(crate) enum Refused {
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Away(failure) | Refused::Absent(failure) | Refused::Otherwise(failure) => failure,
+            Refused::Away(failure)
+            | Refused::Lost(failure)
+            | Refused::Absent(failure)
+            | Refused::Otherwise(failure) => failure,
         }
     }
 }
@@ -97,18 +102,23 @@ impl Server {
     ) -> Result<Bytes, Refused> {
         let url = format!("{}/api/2.0/{path}", self.url);
         let request = self.authorised(request(self.client().map_err(Refused::Otherwise)?, &url));
-        let response = request.send().await.map_err(|error| Refused::Away(self.unreachable(&error)))?;
+        let response = request.send().await.map_err(|error| {
+            let failure = self.unreachable(&error);
+            if error.is_connect() { Refused::Away(failure) } else { Refused::Lost(failure) }
+        })?;
         let status = response.status();
-        let answer = response.bytes().await.map_err(|error| Refused::Away(self.unreachable(&error)))?;
+        let answer = response.bytes().await.map_err(|error| Refused::Lost(self.unreachable(&error)))?;
         if status.is_success() {
             return Ok(answer);
         }
         let refusal = serde_json::from_slice::<Refusal>(&answer).ok();
         let code = refusal.as_ref().and_then(|refusal| refusal.error_code.clone());
-        let reason = refusal.map_or_else(|| format!("status {status}; is it an MLflow server?"), |refusal| refusal.message);
+        let reason =
+            refusal.map_or_else(|| format!("status {status}; is it an MLflow server?"), |refusal| refusal.message);
         let failure = Failure::new(format!("{url} refused: {reason}"));
         Err(match status.as_u16() {
-            429 | 502..=504 => Refused::Away(failure),
+            429 | 503 => Refused::Away(failure),
+            502 | 504 => Refused::Lost(failure),
             404 if code.as_deref() == Some("RESOURCE_DOES_NOT_EXIST") => Refused::Absent(failure),
             _ => Refused::Otherwise(failure),
         })

@@ -96,7 +96,8 @@ pub(crate) fn run(command: &EnvironmentCommand) -> Result {
 
 fn line(cached: &Cached) -> String {
     let time = std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from(cached.used.millis()).unwrap_or_default());
-    let megabytes = Size(usize::try_from(cached.bytes.div_ceil(1_000_000)).unwrap_or(usize::MAX).saturating_mul(1_000_000));
+    let megabytes =
+        Size(usize::try_from(cached.bytes.div_ceil(1_000_000)).unwrap_or(usize::MAX).saturating_mul(1_000_000));
     format!(
         "{}  {}  used {}{}  {}",
         cached.key,

@@ -164,6 +164,7 @@ struct Work {
     cancel: Cancel,
     here: PathBuf,
     variables: Vec<(String, String)>,
+    secrets: Vec<(String, String)>,
 }
 
 impl Work {
@@ -207,8 +208,13 @@ impl Work {
             user: user(variable),
         };
         let (cache, jobs) = (args.cache.open()?, usize::from(args.jobs));
-        let tracking = Remote { server, runtime };
-        Ok(Self { request, sweep, resume: args.resume, jobs, tracking, cache, cancel, here, variables })
+        let tracking = Remote::new(server, runtime);
+        // MLflow's clients know a token by another name.
+        let secrets = match (variable("RUNLAKE_TOKEN"), variable("MLFLOW_TRACKING_TOKEN")) {
+            (Some(token), None) => vec![("MLFLOW_TRACKING_TOKEN".to_owned(), token)],
+            _ => Vec::new(),
+        };
+        Ok(Self { request, sweep, resume: args.resume, jobs, tracking, cache, cancel, here, variables, secrets })
     }
 
     fn done(&self) -> Result {
@@ -220,6 +226,7 @@ impl Work {
             clock: &SystemClock,
             here: &self.here,
             variables: &self.variables,
+            secrets: &self.secrets,
         };
         if self.sweep.is_none() && self.resume.is_none() {
             let outcome = launch(&self.request, host).map_err(failure)?;
@@ -308,10 +315,10 @@ fn ended(what: &str, id: &str, status: Status, why: Option<&str>) -> Result {
 
 /// The trials of a sweep, a line each.
 fn table(swept: &Swept) -> String {
-    let names: Vec<&str> = swept.trials.first().map_or(Vec::new(), |trial| {
-        trial.values.iter().map(|(name, _)| name.as_str()).collect()
-    });
-    let mut rows = vec![["trial", "status"].into_iter().chain(names).chain(["run"]).map(str::to_owned).collect::<Vec<_>>()];
+    let names: Vec<&str> =
+        swept.trials.first().map_or(Vec::new(), |trial| trial.values.iter().map(|(name, _)| name.as_str()).collect());
+    let mut rows =
+        vec![["trial", "status"].into_iter().chain(names).chain(["run"]).map(str::to_owned).collect::<Vec<_>>()];
     for trial in &swept.trials {
         let mut row = vec![trial.number.to_string(), trial.status.map_or("not begun", Status::name).to_owned()];
         row.extend(trial.values.iter().map(|(_, value)| value.clone()));

@@ -53,6 +53,8 @@ pub(crate) struct Job<'a> {
     pub(crate) command: &'a str,
     /// Variables of the run, without those of the environment.
     pub(crate) variables: &'a [(String, String)],
+    /// Variables that go to programs only as variables.
+    pub(crate) secrets: &'a [(String, String)],
     pub(crate) environment: &'a Prepared,
     pub(crate) config: &'a Config,
     pub(crate) docker_args: &'a [(String, Option<String>)],
@@ -159,7 +161,8 @@ impl Config {
 
     /// A list of texts of it.
     pub(crate) fn words(&self, key: &str) -> Result<Option<Vec<String>>> {
-        let wrong = |other: &Value| Error::usage(format!("backend config: {key:?} is to be a list of texts, not {other}"));
+        let wrong =
+            |other: &Value| Error::usage(format!("backend config: {key:?} is to be a list of texts, not {other}"));
         match self.0.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Array(items)) => items
@@ -211,7 +214,8 @@ pub(crate) fn rendered(file: &str, template: &str, values: &[(&str, String)]) ->
 /// A name that batch systems and clusters accept.
 pub(crate) fn job_name(job: &Job<'_>) -> String {
     let name = job.project.name.as_deref().unwrap_or(job.entry_point);
-    let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let clean: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
     let clean = clean.trim_matches('-');
     let clean = if clean.is_empty() { "project" } else { clean };
     let id: String = job.run.id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();

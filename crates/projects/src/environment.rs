@@ -22,8 +22,8 @@ use crate::spec::{Needs, Project};
 use crate::tracking::{Cancel, Console};
 use crate::{Error, Result};
 
-pub use cache::{Cache, Cached};
 pub(crate) use cache::Held;
+pub use cache::{Cache, Cached};
 pub(crate) use docker::Image;
 use requirements::PythonEnv;
 
@@ -63,9 +63,9 @@ impl FromStr for Manager {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let all = [Self::Local, Self::Uv, Self::Virtualenv, Self::Conda, Self::Docker];
-        all.into_iter()
-            .find(|manager| manager.name() == text)
-            .ok_or_else(|| format!("{text:?} is no environment manager; there are local, uv, virtualenv, conda, docker"))
+        all.into_iter().find(|manager| manager.name() == text).ok_or_else(|| {
+            format!("{text:?} is no environment manager; there are local, uv, virtualenv, conda, docker")
+        })
     }
 }
 
@@ -165,10 +165,10 @@ fn recipe(project: &Project, wanted: Option<Manager>, warn: &mut dyn FnMut(&str)
         }
         (None | Some(Manager::Uv), Needs::UvLock) => Recipe::UvLock,
         (Some(Manager::Virtualenv), Needs::UvLock) => return mismatch("has a uv.lock"),
-        (_, Needs::PythonEnv(file)) => Recipe::Python(wanted.unwrap_or(Manager::Uv), requirements::of_python_env(file)?),
-        (_, Needs::Requirements(file)) => {
-            Recipe::Python(wanted.unwrap_or(Manager::Uv), requirements::of_file(file))
+        (_, Needs::PythonEnv(file)) => {
+            Recipe::Python(wanted.unwrap_or(Manager::Uv), requirements::of_python_env(file)?)
         }
+        (_, Needs::Requirements(file)) => Recipe::Python(wanted.unwrap_or(Manager::Uv), requirements::of_file(file)),
         (_, Needs::Nothing) => Recipe::Python(wanted.unwrap_or(Manager::Uv), PythonEnv::empty(&project.directory)),
     })
 }

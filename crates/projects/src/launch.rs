@@ -89,6 +89,8 @@ pub struct Host<'a> {
     pub here: &'a Path,
     /// More variables for the project's programs.
     pub variables: &'a [(String, String)],
+    /// Likewise, but not to be written into any file or list of arguments.
+    pub secrets: &'a [(String, String)],
 }
 
 impl std::fmt::Debug for Host<'_> {
@@ -215,7 +217,12 @@ impl<'a> Opened<'a> {
         tags.extend(more);
         tags.push(("mlflow.parentRunId".to_owned(), parent.id.clone()));
         let experiment_id = parent.experiment_id.clone();
-        self.host.tracking.create_run(&NewRun { experiment_id, name: Some(name), user: self.request.user.clone(), tags })
+        self.host.tracking.create_run(&NewRun {
+            experiment_id,
+            name: Some(name),
+            user: self.request.user.clone(),
+            tags,
+        })
     }
 
     /// What MLflow's own client says of a run of a project.
@@ -237,7 +244,8 @@ impl<'a> Opened<'a> {
         if version.is_dirty {
             tags.push((DIRTY_TAG, "true".to_owned()));
         }
-        if self.manager != Manager::Local {
+        let is_made = self.backend.wants_environment() || self.request.manager.is_some();
+        if self.manager == Manager::Docker || (is_made && self.manager != Manager::Local) {
             tags.push(("mlflow.project.env", self.manager.name().to_owned()));
         }
         tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -258,7 +266,9 @@ impl<'a> Opened<'a> {
             console.say(&format!("warning: the status of run {} could not be set: {error}", run.id));
             ended.status
         });
-        let why = ended.why.or_else(|| (status != Status::Finished).then(|| format!("the program set it to {}", status.name())));
+        let why = ended
+            .why
+            .or_else(|| (status != Status::Finished).then(|| format!("the program set it to {}", status.name())));
         Outcome { run, status, why: why.filter(|_| status != Status::Finished) }
     }
 
@@ -303,6 +313,7 @@ impl<'a> Opened<'a> {
             parameters: &parameters,
             command: &command,
             variables: &variables,
+            secrets: host.secrets,
             environment: &environment,
             config: &self.request.config,
             docker_args: &self.request.docker_args,

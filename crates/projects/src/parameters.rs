@@ -103,7 +103,9 @@ impl Parameters {
         let mut command = substituted(&entry.command, value)?;
         for (key, value) in more {
             if key.contains('\0') || value.contains('\0') {
-                return Err(Error::usage(format!("parameter {key:?} has a NUL character, which no command line can hold")));
+                return Err(Error::usage(format!(
+                    "parameter {key:?} has a NUL character, which no command line can hold"
+                )));
             }
             command.push_str(&format!(" --{} {}", quote(key), quote(value)));
         }
@@ -120,7 +122,8 @@ impl Places<'_> {
     fn path(&self, position: usize, value: &str) -> Result<String> {
         match value.split_once(':') {
             Some(("file", _)) => {
-                let path = file_of_url(value).ok_or_else(|| Error::usage(format!("{value:?} is no URL of a local file")))?;
+                let path =
+                    file_of_url(value).ok_or_else(|| Error::usage(format!("{value:?} is no URL of a local file")))?;
                 self.local(&path)
             }
             Some(_) if has_scheme(value) => Ok((self.fetch)(position, value)?.display().to_string()),

@@ -169,7 +169,8 @@ fn local_place(path: PathBuf, is_zip: bool) -> Result<Place> {
     match path.metadata() {
         Ok(metadata) if metadata.is_dir() => {
             // A bare repository holds projects only inside.
-            let is_bare = path.join("HEAD").is_file() && path.join("objects").is_dir() && !path.join("MLproject").exists();
+            let is_bare =
+                path.join("HEAD").is_file() && path.join("objects").is_dir() && !path.join("MLproject").exists();
             Ok(if is_bare { Place::Git(path.display().to_string()) } else { Place::Local(path) })
         }
         Ok(_) if is_zip => Ok(Place::Zip(path)),

@@ -17,8 +17,8 @@ use crate::launch::{Host, Opened, Outcome, Request};
 use crate::tracking::{Console, Run, Status, Stream};
 use crate::{Error, Result};
 
-pub use space::Dimension;
 use space::Chance;
+pub use space::Dimension;
 
 #[cfg(test)]
 mod tests;
@@ -181,7 +181,8 @@ fn resumed(id: &str, wanted: Option<&Sweep>, host: &Host<'_>) -> Result<(Run, Sw
     let run = host.tracking.run(id)?;
     let parent = run.ok_or_else(|| Error::usage(format!("there is no run {id} on {}", host.tracking.uri())))?;
     let known = parent.tags.get(SWEEP_TAG).and_then(|text| serde_json::from_str::<Sweep>(text).ok());
-    let sweep = known.ok_or_else(|| Error::usage(format!("the run {id} is no sweep, so there is nothing to resume")))?;
+    let sweep =
+        known.ok_or_else(|| Error::usage(format!("the run {id} is no sweep, so there is nothing to resume")))?;
     if wanted.is_some_and(|wanted| (&wanted.dimensions, wanted.trials) != (&sweep.dimensions, sweep.trials)) {
         return Err(Error::usage(format!(
             "the sweep {id} is another one ({}); leave --sweep and --trials out to resume it",

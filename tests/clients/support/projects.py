@@ -34,7 +34,9 @@ class Runner:
         return folder
 
     def environment(self, **more: str) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_RUN", "MLFLOW_EXP", "RUNLAKE_SERVER"))}
+        # Without bytecode each step of a project would compile all it imports.
+        left = ("MLFLOW_RUN", "MLFLOW_EXP", "RUNLAKE_SERVER", "PYTHONDONTWRITEBYTECODE")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(left)}
         path = os.pathsep.join([str(self.programs), os.path.dirname(sys.executable), kept["PATH"]])
         return {
             **kept,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,9 +28,11 @@ const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'
 
 #[derive(Debug)]
 pub(super) struct Remote {
-    pub(super) server: Server,
+    server: Server,
     /// Calls come from threads that may block.
-    pub(super) runtime: Handle,
+    runtime: Handle,
+    /// It has answered before, so that it is worth waiting for.
+    is_known: AtomicBool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,20 +111,43 @@ impl From<WireRun> for Run {
 }
 
 impl Remote {
-    /// Sends a request, again if nobody is there. What is not the same twice is only sent again if it did not arrive.
+    pub(super) fn new(server: Server, runtime: Handle) -> Self {
+        Self { server, runtime, is_known: AtomicBool::new(false) }
+    }
+
+    /// Sends a request that may be sent twice, again if a server that was there is away.
     fn call(&self, path: &str, request: impl Fn(Client, &str) -> RequestBuilder) -> Result<Bytes, Refused> {
+        self.send(path, true, request)
+    }
+
+    fn send(
+        &self,
+        path: &str,
+        may_repeat: bool,
+        request: impl Fn(Client, &str) -> RequestBuilder,
+    ) -> Result<Bytes, Refused> {
         let mut pauses = PAUSES_SECONDS.into_iter();
         loop {
             let answer = self.runtime.block_on(self.server.mlflow(path, &request));
+            let is_known = match &answer {
+                Err(Refused::Away(_) | Refused::Lost(_)) => self.is_known.load(Ordering::SeqCst),
+                _ => self.is_known.fetch_or(true, Ordering::SeqCst),
+            };
             match (answer, pauses.next()) {
-                (Err(Refused::Away(_)), Some(seconds)) => std::thread::sleep(Duration::from_secs(seconds)),
+                (Err(Refused::Away(_)), Some(seconds)) if is_known => std::thread::sleep(Duration::from_secs(seconds)),
+                (Err(Refused::Lost(_)), Some(seconds)) if is_known && may_repeat => {
+                    std::thread::sleep(Duration::from_secs(seconds));
+                }
                 (answer, _) => return answer,
             }
         }
     }
 
     fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Refused> {
-        self.read(path, self.call(&format!("mlflow/{path}"), |client, url| client.post(url).json(body))?)
+        // What makes something would make it twice.
+        let may_repeat = !path.ends_with("/create");
+        let answer = self.send(&format!("mlflow/{path}"), may_repeat, |client, url| client.post(url).json(body))?;
+        self.read(path, answer)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Refused> {
@@ -149,16 +175,18 @@ impl Remote {
         };
         if listed.files.is_empty() {
             let answer = self.call(&artifact(path), |client, url| client.get(url)).map_err(server)?;
-            fs::write(&target, answer).map_err(|source| Error::Io { what: format!("cannot write {}", target.display()), source })?;
+            fs::write(&target, answer)
+                .map_err(|source| Error::Io { what: format!("cannot write {}", target.display()), source })?;
             return Ok(target);
         }
-        fs::create_dir_all(&target).map_err(|source| Error::Io { what: format!("cannot make {}", target.display()), source })?;
+        fs::create_dir_all(&target)
+            .map_err(|source| Error::Io { what: format!("cannot make {}", target.display()), source })?;
         for file in listed.files {
             let name = file.path.rsplit('/').next().unwrap_or_default().to_owned();
             // A folder without files would be taken for a file.
-            let _fetched = self.fetch(&format!("{}/{name}", path.trim_end_matches('/')), &target).or_else(|error| {
-                if file.is_dir { Ok(target.clone()) } else { Err(error) }
-            })?;
+            let _fetched = self
+                .fetch(&format!("{}/{name}", path.trim_end_matches('/')), &target)
+                .or_else(|error| if file.is_dir { Ok(target.clone()) } else { Err(error) })?;
         }
         Ok(target)
     }

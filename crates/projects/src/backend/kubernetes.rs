@@ -60,9 +60,8 @@ impl Cluster {
     }
 
     fn ask(&self, args: &[&str], cancel: &Cancel) -> Result<String> {
-        process::answer(&mut self.command(args), cancel)?.map_err(|reason| {
-            Error::Backend(format!("kubectl {} failed: {reason}", args.first().unwrap_or(&"")))
-        })
+        process::answer(&mut self.command(args), cancel)?
+            .map_err(|reason| Error::Backend(format!("kubectl {} failed: {reason}", args.first().unwrap_or(&""))))
     }
 
     /// Shows the job's output as soon as there is some, and waits for its end.
@@ -106,8 +105,7 @@ fn manifest(job: &Job<'_>, name: &str) -> Result<Value> {
     let mut manifest = match job.config.text("kube-job-template-path")? {
         Some(path) => {
             let found = [job.here.join(path), job.project.directory.join(path)].into_iter().find(|path| path.is_file());
-            let path =
-                found.ok_or_else(|| Error::usage(format!("backend config: there is no job template {path}")))?;
+            let path = found.ok_or_else(|| Error::usage(format!("backend config: there is no job template {path}")))?;
             let text = fs::read_to_string(&path).map_err(Error::at("read", &path))?;
             yaml::parse(&path.display().to_string(), &text)?.to_json()
         }
@@ -121,7 +119,8 @@ fn manifest(job: &Job<'_>, name: &str) -> Result<Value> {
         crate::spec::Needs::Docker(docker) => Some(docker),
         _ => None,
     };
-    let Some(image) = job.config.text("image")?.or(job.config.text("repository-uri")?).or(named.map(|docker| docker.image.as_str()))
+    let Some(image) =
+        job.config.text("image")?.or(job.config.text("repository-uri")?).or(named.map(|docker| docker.image.as_str()))
     else {
         return Err(Error::usage(
             "the backend kubernetes needs an image with the project's dependencies: name it as docker_env of the project, \
@@ -133,7 +132,8 @@ fn manifest(job: &Job<'_>, name: &str) -> Result<Value> {
         let value = value.clone().or_else(|| std::env::var(name).ok()).unwrap_or_default();
         variables.push((name.clone(), value));
     }
-    let broken = || Error::usage("the job template has no container: it is to be a Job with spec.template.spec.containers");
+    let broken =
+        || Error::usage("the job template has no container: it is to be a Job with spec.template.spec.containers");
     if !manifest["metadata"].is_object() {
         manifest["metadata"] = json!({});
     }

@@ -19,7 +19,7 @@ pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
             let mut command = shell_command(&format!("{}{}", job.environment.activation, job.command));
             command.current_dir(&job.project.directory).envs(job.environment.variables.iter().cloned());
             command.env_remove("PYTHONHOME").env_remove("MLFLOW_EXPERIMENT_NAME");
-            command.envs(job.variables.iter().cloned());
+            command.envs(job.variables.iter().chain(job.secrets).cloned());
             Ok(process::run(&mut command, None, job.cancel, sink)?.into())
         }
     }
@@ -37,7 +37,7 @@ fn contained(image: &Image, job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
     let name = super::job_name(job);
     let tag = if job.build_image { built(image, job, &name, sink)? } else { image.docker.image.clone() };
     let mut command = Command::new(&image.engine);
-    command.args(docker_args(image, job, &name, &tag));
+    command.args(docker_args(image, job, &name, &tag)).envs(job.secrets.iter().cloned());
     let end = process::run(&mut command, None, job.cancel, sink)?;
     if end == process::End::Cancelled {
         // The engine runs it, not the program that asked for it.
@@ -62,7 +62,7 @@ fn docker_args(image: &Image, job: &Job<'_>, name: &str, tag: &str) -> Vec<Strin
     }
     // Secrets are taken over by name, so that no list of processes shows them.
     for secret in ["MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "RUNLAKE_TOKEN"] {
-        if std::env::var_os(secret).is_some() {
+        if std::env::var_os(secret).is_some() || job.secrets.iter().any(|(name, _)| name == secret) {
             args.extend(["--env".to_owned(), secret.to_owned()]);
         }
     }

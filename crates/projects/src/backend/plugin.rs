@@ -34,7 +34,7 @@ pub(super) fn run(program: &Path, job: &Job<'_>, sink: Sink<'_>) -> Result<Ended
     let mut input = serde_json::to_vec(&described(job)).expect("a job is JSON");
     input.push(b'\n');
     let mut command = Command::new(program);
-    command.current_dir(&job.project.directory).envs(job.variables.iter().cloned());
+    command.current_dir(&job.project.directory).envs(job.variables.iter().chain(job.secrets).cloned());
     let lines = Mutex::new(Lines::default());
     let end = process::run(&mut command, Some(input), job.cancel, |stream, bytes| match stream {
         Stream::Error => sink(stream, bytes),

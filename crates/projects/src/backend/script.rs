@@ -30,7 +30,9 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
     job.config.expect("script", &["template", "submit", "cancel", "output"])?;
     if job.environment.image.is_some() {
-        return Err(Error::usage("the backend script runs no docker images; use --env-manager local, and name the image in the template"));
+        return Err(Error::usage(
+            "the backend script runs no docker images; use --env-manager local, and name the image in the template",
+        ));
     }
     let folder = job.cache.job(&job.run.id)?;
     let output = folder.join("job.out");
@@ -46,7 +48,7 @@ pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
     };
     let submit = words("submit", &["sbatch", "--wait", "--parsable", "{script}"], "")?;
     let mut command = program(&submit, "submit")?;
-    command.current_dir(&folder).envs(job.variables.iter().cloned());
+    command.current_dir(&folder).envs(job.variables.iter().chain(job.secrets).cloned());
     let first_line = Mutex::new(String::new());
     let is_done = AtomicBool::new(false);
     let end = thread::scope(|scope| {
@@ -108,7 +110,9 @@ fn text(job: &Job<'_>, output: &Path) -> Result<String> {
 
 fn program(words: &[String], key: &str) -> Result<Command> {
     let [program, args @ ..] = words else {
-        return Err(Error::usage(format!("backend config: {key:?} is an empty list; name a program and its arguments")));
+        return Err(Error::usage(format!(
+            "backend config: {key:?} is an empty list; name a program and its arguments"
+        )));
     };
     if process::on_path(program).is_none() && !Path::new(program).is_file() {
         return Err(Error::Backend(format!(

@@ -154,7 +154,10 @@ fn the_same_contents_are_the_same_environment() {
     fs::create_dir(folder.join("pkg")).unwrap();
     fs::write(folder.join("pkg/a.py"), "1").unwrap();
     let files = [
-        ("python_env.yaml", "python: 3.10\nbuild_dependencies: [pip]\ndependencies:\n  - -r more.txt\n  - ./pkg\n  - a==1.0\n"),
+        (
+            "python_env.yaml",
+            "python: 3.10\nbuild_dependencies: [pip]\ndependencies:\n  - -r more.txt\n  - ./pkg\n  - a==1.0\n",
+        ),
         ("more.txt", "b\n# comment\n-r again.txt\n"),
         ("again.txt", "c\n-r more.txt\n"),
     ];
@@ -182,10 +185,17 @@ fn the_same_contents_are_the_same_environment() {
 fn what_uv_can_make_of_a_conda_environment() {
     let bench = Bench::new();
     let file = bench.folder.path().join("conda.yaml");
-    fs::write(&file, "dependencies:\n- python=3.11\n- conda-forge::numpy>=1\n- pip<=23\n- pip=22\n- pip: [mlflow, x==1]\n").unwrap();
+    fs::write(
+        &file,
+        "dependencies:\n- python=3.11\n- conda-forge::numpy>=1\n- pip<=23\n- pip=22\n- pip: [mlflow, x==1]\n",
+    )
+    .unwrap();
     let mut warnings = Vec::new();
     let env = requirements::of_conda(&file, &mut |warning| warnings.push(warning.to_owned())).unwrap();
     assert_eq!(env.python.as_deref(), Some("3.11"));
-    assert_eq!((env.build, env.packages), (vec!["pip<=23".to_owned(), "pip==22".into()], vec!["mlflow".into(), "x==1".into()]));
+    assert_eq!(
+        (env.build, env.packages),
+        (vec!["pip<=23".to_owned(), "pip==22".into()], vec!["mlflow".into(), "x==1".into()])
+    );
     assert!(warnings[0].contains("numpy>=1"), "{warnings:?}");
 }

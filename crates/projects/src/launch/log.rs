@@ -82,7 +82,9 @@ impl Log {
         let is_cut = bytes.len() > room;
         let mut part = bytes[..bytes.len().min(room)].to_vec();
         if is_cut {
-            part.extend_from_slice(format!("\n[what follows is not kept: {MOST_BYTES} bytes are the most]\n").as_bytes());
+            part.extend_from_slice(
+                format!("\n[what follows is not kept: {MOST_BYTES} bytes are the most]\n").as_bytes(),
+            );
         }
         file.seek(SeekFrom::End(0))?;
         let written = file.write_all(&part);

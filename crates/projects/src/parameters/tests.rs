@@ -28,12 +28,18 @@ fn declared_ones_go_into_the_command_and_others_behind_it() {
     assert_eq!(parameters.command(&entry).unwrap(), "t 'x y' 0.5 --z 2 --'k v' ''");
     assert_eq!(parameters.logged, pairs(&[("a", "x y"), ("b", "0.5"), ("z", "2"), ("k v", "")]));
     // One that is declared is not a placeholder by being given only.
-    assert!(checked("main", &entry, &pairs(&[("a", "1"), ("q", "1")])).unwrap().command(&super::tests::entry("{q}", &[])).is_err());
+    assert!(
+        checked("main", &entry, &pairs(&[("a", "1"), ("q", "1")]))
+            .unwrap()
+            .command(&super::tests::entry("{q}", &[]))
+            .is_err()
+    );
 }
 
 #[test]
 fn every_fault_is_named() {
-    let kinds = [("a", Kind::Int, None), ("b", Kind::Float, None), ("c", Kind::String, None), ("d", Kind::Int, Some("x"))];
+    let kinds =
+        [("a", Kind::Int, None), ("b", Kind::Float, None), ("c", Kind::String, None), ("d", Kind::Int, Some("x"))];
     let error = checked("main", &entry("t", &kinds), &pairs(&[("a", "1.5"), ("b", "high")])).unwrap_err().to_string();
     for part in ["a is to be a whole number, and is \"1.5\"", "b is to be a number", "c is missing", "d is to be"] {
         assert!(error.contains(part), "{error}");
@@ -55,7 +61,10 @@ fn paths_are_found_and_made_absolute() {
     let places = Places { here: here.path(), project: project.path(), fetch: &fetch };
     let located = |kind, value: &str| {
         let entry = entry("t {p}", &[("p", kind, None)]);
-        checked("m", &entry, &pairs(&[("p", value)])).unwrap().located(&entry, &places).map(|all| all.values[0].1.clone())
+        checked("m", &entry, &pairs(&[("p", value)]))
+            .unwrap()
+            .located(&entry, &places)
+            .map(|all| all.values[0].1.clone())
     };
     let a = here.path().join("a.csv").display().to_string();
     assert_eq!(located(Kind::Path, "a.csv").unwrap(), a);

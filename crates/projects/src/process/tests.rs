@@ -9,12 +9,13 @@ fn bash(script: &str) -> Command {
 #[test]
 fn output_comes_from_both_streams_and_the_end_is_told() {
     let mut seen = (Vec::new(), Vec::new());
-    let end = run(&mut bash("cat; echo oops >&2; exit 3"), Some(b"in".to_vec()), &Cancel::default(), |stream, bytes| {
-        match stream {
-            Stream::Output => seen.0.extend_from_slice(bytes),
-            Stream::Error => seen.1.extend_from_slice(bytes),
-        }
-    });
+    let end =
+        run(&mut bash("cat; echo oops >&2; exit 3"), Some(b"in".to_vec()), &Cancel::default(), |stream, bytes| {
+            match stream {
+                Stream::Output => seen.0.extend_from_slice(bytes),
+                Stream::Error => seen.1.extend_from_slice(bytes),
+            }
+        });
     assert_eq!(end.unwrap(), End::Exit(3));
     assert_eq!((seen.0.as_slice(), seen.1.as_slice()), (&b"in"[..], &b"oops\n"[..]));
     let end = run(&mut bash("kill -9 $$"), None, &Cancel::default(), |_, _| {}).unwrap();
@@ -27,7 +28,8 @@ fn a_wish_to_stop_reaches_what_the_program_started() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     // The grandchild would outlive its parent, and neither listens to a polite signal.
-    let script = format!("trap '' INT; (trap '' INT; sleep 600) & echo $! > {}; echo up; wait; sleep 600", file.display());
+    let script =
+        format!("trap '' INT; (trap '' INT; sleep 600) & echo $! > {}; echo up; wait; sleep 600", file.display());
     let cancel = Cancel::default();
     let end = run(&mut bash(&script), None, &cancel, |_, _| {
         cancel.ask();

@@ -46,13 +46,16 @@ pub(super) fn unpack(path: &Path, into: &Path) -> Result {
         let reader: Box<dyn Read> = match entry.compression_method() {
             CompressionMethod::STORE => Box::new(data.reader()),
             CompressionMethod::DEFLATE => Box::new(flate2::read::DeflateDecoder::new(data.reader())),
-            method => return Err(refused(format!("its entry {name:?} is packed by {method:?}, which is not read here"))),
+            method => {
+                return Err(refused(format!("its entry {name:?} is packed by {method:?}, which is not read here")));
+            }
         };
         let mut reader = data.verifying_reader(reader).take(left.saturating_add(1));
         let mut file = File::create_new(&target).map_err(Error::at("write", &target))?;
         let written = std::io::copy(&mut reader, &mut file)
             .map_err(|error| refused(format!("its entry {name:?} does not unpack: {error}")))?;
-        left = left.checked_sub(written).ok_or_else(|| refused(format!("it unpacks to more than {MOST_BYTES} bytes")))?;
+        left =
+            left.checked_sub(written).ok_or_else(|| refused(format!("it unpacks to more than {MOST_BYTES} bytes")))?;
         if entry.mode().permissions() & 0o111 != 0 {
             fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).map_err(Error::at("write", &target))?;
         }

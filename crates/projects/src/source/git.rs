@@ -39,7 +39,8 @@ pub(super) fn without_secrets(url: &str) -> String {
 impl Git<'_> {
     /// Brings one version of a repository into an empty directory.
     pub(super) fn clone(&self, url: &str, version: Option<&str>, into: &Path) -> Result<Version> {
-        let refused = |text: &str| Error::usage(format!("{text:?} begins with a dash, which git would take for an option"));
+        let refused =
+            |text: &str| Error::usage(format!("{text:?} begins with a dash, which git would take for an option"));
         if url.starts_with('-') {
             return Err(refused(url));
         }
@@ -79,7 +80,8 @@ impl Git<'_> {
                 return Ok(found);
             }
         }
-        let names = self.ask(into, &["for-each-ref", "--format=%(refname:strip=-1)", "--count=20"])?.unwrap_or_default();
+        let names =
+            self.ask(into, &["for-each-ref", "--format=%(refname:strip=-1)", "--count=20"])?.unwrap_or_default();
         let names: Vec<&str> = names.lines().filter(|name| *name != "HEAD").collect();
         Err(Error::Source(format!(
             "{} has no branch, tag or commit {version:?}; it has {}",
@@ -124,7 +126,8 @@ impl Git<'_> {
     fn ask(&self, directory: &Path, args: &[&str]) -> Result<Result<String, String>> {
         let Some(git) = process::on_path("git") else {
             return Err(Error::Source(
-                "projects from git need the git program, which is not on the PATH; install it, e.g. apt install git".into(),
+                "projects from git need the git program, which is not on the PATH; install it, e.g. apt install git"
+                    .into(),
             ));
         };
         let mut command = Command::new(git);
@@ -132,6 +135,10 @@ impl Git<'_> {
         // Set where we are run by a hook of another repository.
         for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"] {
             command.env_remove(variable);
+        }
+        // Nobody could answer its questions.
+        if std::env::var_os("GIT_SSH_COMMAND").is_none() && std::env::var_os("GIT_SSH").is_none() {
+            command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
         }
         process::answer(&mut command, self.cancel)
     }

@@ -94,9 +94,7 @@ impl Dimension {
         let along = |points: usize| (0..points).map(move |at| at as f64 / (points - 1) as f64);
         match &self.values {
             Values::List(list) => Ok(list.clone()),
-            Values::Whole { low, high, points: None, is_log: false }
-                if high.abs_diff(*low) < MOST_POINTS as u64 =>
-            {
+            Values::Whole { low, high, points: None, is_log: false } if high.abs_diff(*low) < MOST_POINTS as u64 => {
                 Ok((*low..=*high).map(|number| number.to_string()).collect())
             }
             Values::Whole { points: Some(points), .. } | Values::Real { points: Some(points), .. } => {
