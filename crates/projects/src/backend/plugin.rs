@@ -3,7 +3,7 @@
 //! It reads one JSON object, the job, from standard input, and runs it however it likes until it is done. What it writes on
 //! standard output are JSON objects, one a line: `{"log": "text"}` for output of the job, and last
 //! `{"result": "FINISHED" | "FAILED" | "KILLED", "message": …}`. What it writes on standard error is shown and kept like the job's output. To stop the job, its process group gets SIGINT, later SIGTERM.
-//! Without a result its exit status counts. docs/projects.md is the same for its writers.
+//! Without a result its exit status counts. docs/project-backends.md is the same for its writers.
 
 use std::path::Path;
 use std::process::Command;
