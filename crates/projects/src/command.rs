@@ -102,15 +102,14 @@ impl Place {
             return;
         }
         match (self.open.last().copied(), c) {
-            (Some(Around::Single | Around::Ansi), '\'') => self.close(),
-            (Some(Around::Single), _) => {}
-            (Some(Around::Comment), '\n') => self.close(),
-            (Some(Around::Comment), _) => {}
+            (Some(Around::Single | Around::Ansi), '\'')
+            | (Some(Around::Comment), '\n')
+            | (Some(Around::Double), '"')
+            | (Some(Around::Expansion), '}')
+            | (Some(Around::Backticks), '`') => self.close(),
+            (Some(Around::Single | Around::Comment), _) => {}
             (_, '\\') => self.is_escaped = true,
             (Some(Around::Ansi), _) => {}
-            (Some(Around::Double), '"') | (Some(Around::Expansion), '}') | (Some(Around::Backticks), '`') => {
-                self.close();
-            }
             (_, '`') => self.open.push(Around::Backticks),
             (_, '{') if self.last == Some('$') => self.open.push(Around::Expansion),
             (_, '(') if self.last == Some('$') => {

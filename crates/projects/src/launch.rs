@@ -363,16 +363,15 @@ impl Fetched {
                  first, or let the project take it as a uri"
             )));
         }
-        let root = match &self.storage {
-            Some(storage) => host.here.join(storage).join(&self.run),
-            None => {
-                let mut temporary = self.temporary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if temporary.is_none() {
-                    let made = tempfile::Builder::new().prefix("runlake-inputs-").tempdir();
-                    *temporary = Some(made.map_err(Error::io("cannot make a temporary directory for inputs"))?);
-                }
-                temporary.as_ref().expect("it was just made").path().to_owned()
+        let root = if let Some(storage) = &self.storage {
+            host.here.join(storage).join(&self.run)
+        } else {
+            let mut temporary = self.temporary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if temporary.is_none() {
+                let made = tempfile::Builder::new().prefix("runlake-inputs-").tempdir();
+                *temporary = Some(made.map_err(Error::io("cannot make a temporary directory for inputs"))?);
             }
+            temporary.as_ref().expect("it was just made").path().to_owned()
         };
         let folder = root.join(format!("param_{position}"));
         std::fs::create_dir_all(&folder).map_err(Error::at("make", &folder))?;

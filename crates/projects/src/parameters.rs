@@ -63,7 +63,7 @@ pub fn checked(name: &str, entry: &EntryPoint, given: &[(String, String)]) -> Re
     let declared = logged.len();
     for (key, _) in given {
         if logged.iter().all(|(known, _)| known != key) {
-            logged.push((key.clone(), of(key).expect("it was given")));
+            logged.push((key.clone(), of(key).unwrap_or_default()));
         }
     }
     Ok(Parameters { values: logged.clone(), logged, declared })
@@ -107,7 +107,7 @@ impl Parameters {
                     "parameter {key:?} has a NUL character, which no command line can hold"
                 )));
             }
-            command.push_str(&format!(" --{} {}", quote(key), quote(value)));
+            command = format!("{command} --{} {}", quote(key), quote(value));
         }
         Ok(command)
     }

@@ -148,7 +148,7 @@ impl Watch<'_> {
                 }
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => {
-                    thread::sleep(Duration::from_millis(5));
+                    thread::sleep(Duration::from_millis(10));
                     true
                 }
             };

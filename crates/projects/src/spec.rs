@@ -287,14 +287,13 @@ impl Reader<'_> {
 
     /// `{type: float, default: 1}`, or the type alone.
     fn parameter(&mut self, name: &str, node: &Node) -> Result<Parameter> {
-        let (kind, default) = match node.python_text() {
-            Some(kind) => (Some((kind, node)), None),
-            None => {
-                self.expect_keys(node, &format!("parameter {name}"), &["type", "default"])?;
-                let kind = self.optional(node, "type")?.map(|kind| Ok((kind.text(self.file, "type")?, kind)));
-                let default = self.optional(node, "default")?.map(|value| value.text(self.file, "default"));
-                (kind.transpose()?, default.transpose()?)
-            }
+        let (kind, default) = if let Some(kind) = node.python_text() {
+            (Some((kind, node)), None)
+        } else {
+            self.expect_keys(node, &format!("parameter {name}"), &["type", "default"])?;
+            let kind = self.optional(node, "type")?.map(|kind| Ok((kind.text(self.file, "type")?, kind)));
+            let default = self.optional(node, "default")?.map(|value| value.text(self.file, "default"));
+            (kind.transpose()?, default.transpose()?)
         };
         let kind = match kind {
             None => Kind::String,

@@ -142,15 +142,12 @@ fn grid(dimensions: &[Dimension]) -> Result<Vec<Vec<(String, String)>>> {
 
 /// Runs a sweep, or what an interrupted one has left.
 pub fn sweep(request: &Request, plan: Plan<'_>, host: Host<'_>) -> Result<Swept> {
-    let (parent, sweep, done) = match plan.resume {
-        Some(id) => {
-            let (parent, sweep, done) = resumed(id, plan.sweep, &host)?;
-            (Some(parent), sweep, done)
-        }
-        None => {
-            let sweep = plan.sweep.ok_or_else(|| Error::usage("a sweep needs --sweep NAME=VALUES, or --resume RUN"))?;
-            (None, sweep.clone(), BTreeMap::new())
-        }
+    let (parent, sweep, done) = if let Some(id) = plan.resume {
+        let (parent, sweep, done) = resumed(id, plan.sweep, &host)?;
+        (Some(parent), sweep, done)
+    } else {
+        let sweep = plan.sweep.ok_or_else(|| Error::usage("a sweep needs --sweep NAME=VALUES, or --resume RUN"))?;
+        (None, sweep.clone(), BTreeMap::new())
     };
     let trials = sweep.trials()?;
     let opened = Opened::of(request, host)?;

@@ -1,6 +1,6 @@
 //! YAML as a tree that remembers where everything stood.
 //!
-//! Projects are written for PyYAML, which reads YAML 1.1: `yes` is true, `010` is eight and `1e-3` a text. What a plain
+//! Projects are written for `PyYAML`, which reads YAML 1.1: `yes` is true, `010` is eight and `1e-3` a text. What a plain
 //! value means there, and how Python writes it, is [`Node::python_text`].
 
 use std::collections::HashMap;
@@ -225,7 +225,7 @@ impl Node {
         }
     }
 
-    /// What Python's `str` makes of a single value that PyYAML has read; `None` for null, lists and maps.
+    /// What Python's `str` makes of a single value that `PyYAML` has read; `None` for null, lists and maps.
     pub(crate) fn python_text(&self) -> Option<String> {
         match &self.value {
             _ if self.is_null() => None,

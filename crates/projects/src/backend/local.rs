@@ -13,16 +13,14 @@ use crate::{Error, Result};
 const INSIDE: &str = "/mlflow/projects/code";
 
 pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
-    match &job.environment.image {
-        Some(image) => contained(image, job, sink),
-        None => {
-            let mut command = shell_command(&format!("{}{}", job.environment.activation, job.command));
-            command.current_dir(&job.project.directory).envs(job.environment.variables.iter().cloned());
-            command.env_remove("PYTHONHOME").env_remove("MLFLOW_EXPERIMENT_NAME");
-            command.envs(job.variables.iter().chain(job.secrets).cloned());
-            Ok(process::run(&mut command, None, job.cancel, sink)?.into())
-        }
+    if let Some(image) = &job.environment.image {
+        return contained(image, job, sink);
     }
+    let mut command = shell_command(&format!("{}{}", job.environment.activation, job.command));
+    command.current_dir(&job.project.directory).envs(job.environment.variables.iter().cloned());
+    command.env_remove("PYTHONHOME").env_remove("MLFLOW_EXPERIMENT_NAME");
+    command.envs(job.variables.iter().chain(job.secrets).cloned());
+    Ok(process::run(&mut command, None, job.cancel, sink)?.into())
 }
 
 /// bash, as MLflow has it; a plain shell where there is none.

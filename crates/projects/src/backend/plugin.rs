@@ -27,7 +27,8 @@ const MOST_LINE: usize = 8 << 20;
 struct Message {
     log: Option<String>,
     result: Option<String>,
-    message: Option<String>,
+    #[serde(rename = "message")]
+    why: Option<String>,
 }
 
 pub(super) fn run(program: &Path, job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
@@ -130,7 +131,7 @@ impl Lines {
     /// What is no message is output: a program that only prints is a backend as well.
     fn line(&mut self, line: &[u8], sink: Sink<'_>) {
         match serde_json::from_slice::<Message>(line) {
-            Ok(Message { result: Some(result), message, .. }) => self.result = Some((result, message)),
+            Ok(Message { result: Some(result), why, .. }) => self.result = Some((result, why)),
             Ok(Message { log: Some(text), .. }) => sink(Stream::Output, text.as_bytes()),
             _ if line.iter().all(u8::is_ascii_whitespace) => {}
             _ => sink(Stream::Output, line),

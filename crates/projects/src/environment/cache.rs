@@ -90,8 +90,8 @@ impl Key {
     /// Short, as interpreters have limits on the length of paths.
     fn name(&self) -> String {
         let digest = self.hash.clone().finish();
-        let hex: String = digest.as_ref()[..10].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{}-{hex}", self.manager.name())
+        let hex: Vec<String> = digest.as_ref()[..10].iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{}", self.manager.name(), hex.concat())
     }
 }
 

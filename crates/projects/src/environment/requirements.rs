@@ -51,15 +51,14 @@ impl PythonEnv {
 
     /// Lines as they can stand in a file anywhere.
     pub(super) fn lines(lines: &[String], directory: &Path) -> String {
-        let mut text = String::new();
-        for line in lines {
-            match reference(line) {
-                Some((option, path)) => text.push_str(&format!("{option}{}", directory.join(path).display())),
-                None => text.push_str(line),
-            }
-            text.push('\n');
-        }
-        text
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|line| match reference(line) {
+                Some((option, path)) => format!("{option}{}\n", directory.join(path).display()),
+                None => format!("{line}\n"),
+            })
+            .collect();
+        lines.concat()
     }
 }
 

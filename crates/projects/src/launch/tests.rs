@@ -97,7 +97,7 @@ struct Heard(Mutex<String>);
 
 impl Console for Heard {
     fn say(&self, line: &str) {
-        self.0.lock().unwrap().push_str(&format!("{line}\n"));
+        self.0.lock().unwrap().extend([line, "\n"]);
     }
 
     fn write(&self, _: Stream, bytes: &[u8]) {

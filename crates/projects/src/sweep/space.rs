@@ -113,8 +113,8 @@ impl Dimension {
     pub(super) fn by_chance(&self, chance: &mut Chance) -> String {
         match &self.values {
             Values::List(list) => {
-                let at = (chance.unit() * list.len() as f64) as usize;
-                list[at.min(list.len() - 1)].clone()
+                let at = usize::try_from(chance.next() % list.len() as u64).unwrap_or_default();
+                list[at].clone()
             }
             _ => self.at(chance.unit()),
         }
@@ -135,7 +135,10 @@ impl Dimension {
                     (None, false) => (from + part * (to - from + 1.0)).floor(),
                     _ => between(from, to, *is_log).round(),
                 };
-                (value as i64).clamp(*low, *high).to_string()
+                // It is whole, and lies between two whole numbers.
+                #[allow(clippy::cast_possible_truncation, reason = "a number beyond the bounds becomes a bound")]
+                let value = value as i64;
+                value.clamp(*low, *high).to_string()
             }
             Values::Real { low, high, is_log, .. } => python_float(shorter(between(*low, *high, *is_log))),
         }
@@ -147,7 +150,7 @@ fn shorter(value: f64) -> f64 {
     format!("{value:.5e}").parse().unwrap_or(value)
 }
 
-/// Numbers that follow from a seed: SplitMix64, after Steele, Lea and Flood.
+/// Numbers that follow from a seed: `SplitMix64`, after Steele, Lea and Flood.
 #[derive(Debug)]
 pub(super) struct Chance(u64);
 

@@ -73,7 +73,7 @@ fn a_file_that_grows_without_end_is_refused() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {
         let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-        bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        bomb = format!("{bomb}a{level}: &a{level} [{aliases}]\n");
     }
     assert!(parse("f", &bomb).unwrap_err().to_string().contains("too much"));
     let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
