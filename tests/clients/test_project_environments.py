@@ -92,6 +92,15 @@ def test_an_interrupted_attempt_leaves_nothing_half_made(runner):
     assert environments(runner) == []
 
 
+@pytest.mark.skipif(shutil.which("uv") is not None, reason="uv is on the PATH, and is not fetched")
+def test_uv_that_cannot_be_fetched(runner):
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:1/simple", "PIP_RETRIES": "0", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
+    answer = runner.run(python_env(runner, "p"), **nowhere)
+    assert answer.returncode == 1 and "`pip install uv`" in answer.stderr, answer.stderr
+    assert status(runner.last()) == "FAILED" and environments(runner) == []
+    assert [path.name for path in (runner.cache / "tools").iterdir()] == ["uv.lock"]
+
+
 def test_conda(runner):
     """A program that plays micromamba makes an environment that says so."""
     project = runner.project(

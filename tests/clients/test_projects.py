@@ -297,6 +297,25 @@ entry_points:
     assert runner.run(project, "--resume", again[0]["info"]["run_id"]).returncode == 2
 
 
+def test_a_sweep_that_is_interrupted_goes_on(runner):
+    text = "entry_points:\n  main: {command: 'echo trial {x}; [ {x} -lt 2 ] || until [ -e go ]; do sleep 0.05; done', parameters: {x: int}}\n"
+    project = runner.project("p", text)
+    process = runner.popen("run", project, "--sweep", "x=0..3")
+    while "trial 2" not in (line := process.stdout.readline()):
+        assert line, process.communicate()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 130
+    assert [line.split()[1] for line in output.splitlines()[-4:]] == ["FINISHED", "FINISHED", "KILLED", "not"]
+    [parent] = [run for run in runner.runs() if "mlflow.parentRunId" not in tags(run)]
+    assert status(parent) == "KILLED" and len(runner.runs()) == 4
+    (project / "go").touch()
+    answer = runner.run(project, "--resume", parent["info"]["run_id"])
+    assert answer.returncode == 0 and "4 trials, 2 done" in answer.stderr, answer.stderr
+    ended = [params(run)["x"] for run in runner.runs() if status(run) == "FINISHED" and params(run)]
+    assert sorted(ended) == ["0", "1", "2", "3"]
+
+
 def test_chance_follows_from_the_seed(runner):
     project = runner.project("p", "entry_points:\n  main: {command: 'true {x}', parameters: {x: float}}\n")
     seen = []

@@ -55,7 +55,7 @@ Examples:
                                                   an administrator, while no server has the lake open
   runlake lineage models:/MyModel/3               what a model was made of, and what stands on it
   runlake sql \"SELECT * FROM runs_wide('iris')\"   every run with its params and metrics
-  runlake run ./project -P alpha=0.5               run an MLflow project, and track it
+  runlake run ./project -P alpha=0.5              run an MLflow project, and track it
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
 #[derive(Debug, Subcommand)]
@@ -91,7 +91,7 @@ enum Command {
     Sql(Box<SqlArgs>),
     /// Runs an MLflow project: fetches it, makes what it needs, and tracks the run on a server.
     Run(Box<RunArgs>),
-    /// Manages the environments that were made for projects.
+    /// Lists and removes the environments that were made for projects.
     #[command(subcommand)]
     Env(EnvironmentCommand),
     /// Checks a lake and says what it finds. Exit code 1 if something is wrong.

@@ -22,19 +22,20 @@ use tracking::Remote;
 
 const EXAMPLES: &str = "\
 Examples:
-  runlake run .                                     entry point main of the project in this directory
-  runlake run . -P alpha=0.5 -P data=train.csv      with parameters
-  runlake run . -e train.py -P epochs=3             a script: python train.py --epochs 3
-  runlake run git+https://host/repo#sub -v v1.2     a project in a git repository, at a branch, tag or commit
-  runlake run p.zip --experiment-name iris          a project in a zip file, into an experiment
-  runlake run . --env-manager local                 with the Python and packages that are there
+  runlake run .                                   entry point main of the project in this directory
+  runlake run . -P alpha=0.5 -P data=train.csv    with parameters
+  runlake run . -e train.py -P epochs=3           a script: python train.py --epochs 3
+  runlake run git+https://host/repo#sub -v v1.2   from git, at a branch, tag or commit
+  runlake run p.zip --experiment-name iris        from a zip file, into an experiment
+  runlake run . --env-manager local               with the Python and packages that are there
   runlake run . --sweep lr=log:1e-4..1e-1 --sweep depth=2,4,8 --trials 20 --jobs 2
-                                                    20 runs by chance, two at a time, as parts of one run
-  runlake run . --resume RUN_ID                     the rest of a sweep that was interrupted
-  runlake run . -b script -c slurm.json             by a batch system; docs/projects.md tells of backends
+                                                  20 runs by chance, two at a time, in one run
+  runlake run . --resume RUN_ID                   the rest of a sweep that was interrupted
+  runlake run . -b script -c slurm.json           by a batch system
 
-The run's status follows from how the command ends. Its output is kept as the artifact logs/stdout.txt. Ctrl-C stops
-everything the project started, and marks the run KILLED.";
+The run's status follows from how the command ends, and its output is kept as the artifact
+logs/stdout.txt. Ctrl-C stops everything the project started, and marks the run KILLED.
+docs/projects.md tells of environments, sweeps and backends.";
 
 #[allow(clippy::doc_markdown, reason = "the comments are the help that terminals show")]
 #[derive(Debug, Args)]
