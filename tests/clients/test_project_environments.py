@@ -84,7 +84,7 @@ def test_an_attempt_that_fails_leaves_its_log(runner, manager):
 def test_an_interrupted_attempt_leaves_nothing_half_made(runner):
     runner.program("uv", "#!/bin/bash\nmkdir -p \"${@: -1}\"; echo making; sleep 600\n")
     process = runner.popen("run", python_env(runner, "p"))
-    while "making\n" not in (line := process.stdout.readline()):
+    while "making\n" not in (line := process.stderr.readline()):
         assert line, process.communicate()
     process.terminate()
     process.communicate(timeout=60)

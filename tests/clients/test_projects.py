@@ -279,7 +279,7 @@ entry_points:
     [parent] = [run for run in runner.runs() if "mlflow.parentRunId" not in tags(run)]
     parent_id = parent["info"]["run_id"]
     trials = [run for run in runner.runs() if run is not parent and tags(run).get("mlflow.parentRunId") == parent_id]
-    assert len(trials) == 6 and status(parent) == "FAILED"
+    assert len(trials) == 6 and status(parent) == "FAILED" and params(parent) == {"fixed": "y"}
     assert {(params(run)["rate"], params(run)["kind"]) for run in trials} == {
         (rate, kind) for rate in ("0.001", "0.01", "0.1") for kind in ("good", "bad")
     }

@@ -19,7 +19,7 @@ use runlake_types::Clock;
 use crate::process::{self, End};
 use crate::shell;
 use crate::spec::{Needs, Project};
-use crate::tracking::{Cancel, Console};
+use crate::tracking::{Cancel, Console, Stream};
 use crate::{Error, Result};
 
 pub(crate) use cache::Held;
@@ -173,7 +173,8 @@ fn recipe(project: &Project, wanted: Option<Manager>, warn: &mut dyn FnMut(&str)
     })
 }
 
-/// A step of making an environment: what the program writes is shown and kept. `what` goes into the error.
+/// A step of making an environment: what the program writes is shown (beside the project's own output) and kept. `what`
+/// goes into the error.
 pub(crate) fn step(command: &mut Command, what: &str, workshop: &Workshop<'_>, log: &mut File) -> Result {
     let words: Vec<String> = std::iter::once(command.get_program())
         .chain(command.get_args())
@@ -187,9 +188,9 @@ pub(crate) fn step(command: &mut Command, what: &str, workshop: &Workshop<'_>, l
             command.env_remove(variable);
         }
     }
-    let end = process::run(command, None, workshop.cancel, |stream, bytes| {
+    let end = process::run(command, None, workshop.cancel, |_, bytes| {
         let _unkept = log.write_all(bytes);
-        workshop.console.write(stream, bytes);
+        workshop.console.write(Stream::Error, bytes);
     })?;
     match end {
         End::Cancelled => Err(Error::Cancelled),

@@ -15,6 +15,8 @@ use crate::{Error, Result};
 
 /// How often the job's state is asked for.
 const LOOK: Duration = Duration::from_secs(2);
+/// So many times in a row the cluster may fail to answer.
+const MOST_FAILURES: u32 = 5;
 const KEYS: [&str; 5] = ["kube-context", "kube-job-template-path", "repository-uri", "image", "namespace"];
 
 pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
@@ -67,8 +69,17 @@ impl Cluster {
     /// Shows the job's output as soon as there is some, and waits for its end.
     fn watch(&self, name: &str, cancel: &Cancel, sink: Sink<'_>) -> Result<Ended> {
         let mut has_output = false;
+        let mut failures = 0;
         loop {
-            let answer = self.ask(&["get", "job", name, "--output=json"], cancel)?;
+            let answer = match self.ask(&["get", "job", name, "--output=json"], cancel) {
+                Err(Error::Backend(_)) if failures < MOST_FAILURES => {
+                    failures += 1;
+                    thread::sleep(LOOK);
+                    continue;
+                }
+                answer => answer?,
+            };
+            failures = 0;
             let state: Value = serde_json::from_str(&answer)
                 .map_err(|error| Error::Backend(format!("kubectl answered what is no JSON: {error}")))?;
             let count = |key: &str| state.pointer(&format!("/status/{key}")).and_then(Value::as_u64).unwrap_or(0);

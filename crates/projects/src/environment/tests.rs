@@ -8,7 +8,6 @@ use tempfile::TempDir;
 use super::cache::Key;
 use super::*;
 use crate::spec;
-use crate::tracking::Stream;
 
 struct Silent;
 
