@@ -209,7 +209,7 @@ impl Work {
             user: user(variable),
         };
         let (cache, jobs) = (args.cache.open()?, usize::from(args.jobs));
-        let tracking = Remote::new(server, runtime);
+        let tracking = Remote::new(server, runtime, cancel.clone());
         // MLflow's clients know a token by another name.
         let secrets = match (variable("RUNLAKE_TOKEN"), variable("MLFLOW_TRACKING_TOKEN")) {
             (Some(token), None) => vec![("MLFLOW_TRACKING_TOKEN".to_owned(), token)],

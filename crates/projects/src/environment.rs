@@ -150,7 +150,8 @@ pub(crate) fn prepare(project: &Project, wanted: Option<Manager>, workshop: &Wor
 fn recipe(project: &Project, wanted: Option<Manager>, warn: &mut dyn FnMut(&str)) -> Result<Recipe> {
     let name = wanted.map_or("", Manager::name);
     let mismatch = |needs: &str| {
-        Err(Error::usage(format!("the project in {} {needs}, which {name} cannot make", project.directory.display())))
+        let directory = project.directory.display();
+        Err(Error::usage(format!("--env-manager {name} does not fit the project in {directory}, which {needs}")))
     };
     Ok(match (wanted, &project.needs) {
         (Some(Manager::Local), _) | (None, Needs::Nothing) => Recipe::Local,

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::{Client, RequestBuilder};
-use runlake_projects::{Error, NewRun, Result, Run, Status, Tracking};
+use runlake_projects::{Cancel, Error, NewRun, Result, Run, Status, Tracking};
 use runlake_types::{Clock as _, SystemClock};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +33,8 @@ pub(super) struct Remote {
     runtime: Handle,
     /// It has answered before, so that it is worth waiting for.
     is_known: AtomicBool,
+    /// Somebody who wants to stop at once does not wait for it.
+    cancel: Cancel,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,8 +113,15 @@ impl From<WireRun> for Run {
 }
 
 impl Remote {
-    pub(super) fn new(server: Server, runtime: Handle) -> Self {
-        Self { server, runtime, is_known: AtomicBool::new(false) }
+    pub(super) fn new(server: Server, runtime: Handle, cancel: Cancel) -> Self {
+        Self { server, runtime, is_known: AtomicBool::new(false), cancel }
+    }
+
+    fn pause(&self, seconds: u64) {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        while Instant::now() < end && !self.cancel.is_urgent() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Sends a request that may be sent twice, again if a server that was there is away.
@@ -134,10 +143,9 @@ impl Remote {
                 _ => self.is_known.fetch_or(true, Ordering::SeqCst),
             };
             match (answer, pauses.next()) {
-                (Err(Refused::Away(_)), Some(seconds)) if is_known => std::thread::sleep(Duration::from_secs(seconds)),
-                (Err(Refused::Lost(_)), Some(seconds)) if is_known && may_repeat => {
-                    std::thread::sleep(Duration::from_secs(seconds));
-                }
+                (answer, _) if self.cancel.is_urgent() => return answer,
+                (Err(Refused::Away(_)), Some(seconds)) if is_known => self.pause(seconds),
+                (Err(Refused::Lost(_)), Some(seconds)) if is_known && may_repeat => self.pause(seconds),
                 (answer, _) => return answer,
             }
         }
