@@ -21,6 +21,7 @@ pub(crate) enum EnvironmentCommand {
     Gc(GcArgs),
 }
 
+#[allow(clippy::doc_markdown, reason = "the comments are the help that terminals show")]
 #[derive(Debug, Args)]
 pub(crate) struct CacheArgs {
     /// Where environments are kept [default: $XDG_CACHE_HOME/runlake, or ~/.cache/runlake].

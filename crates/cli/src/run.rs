@@ -186,10 +186,8 @@ impl Work {
             Some(text) => Config::read(text, &here).map_err(failure)?,
             None => Config::default(),
         };
-        let sweep = match args.sweep.is_empty() {
-            true => None,
-            false => Some(Sweep::new(args.sweep, args.trials, args.seed).map_err(failure)?),
-        };
+        let sweep = (!args.sweep.is_empty()).then(|| Sweep::new(args.sweep, args.trials, args.seed));
+        let sweep = sweep.transpose().map_err(failure)?;
         let parent = variable("MLFLOW_RUN_ID").filter(|id| args.run_id.as_ref() != Some(id));
         let request = Request {
             uri: args.uri,
@@ -273,7 +271,7 @@ fn pairs(params: &[String]) -> Result<Vec<(String, String)>> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     for param in params {
         match param.split_once('=') {
-            Some((name, _)) if name.is_empty() => {
+            Some(("", _)) => {
                 return Err(Failure::usage(format!("-P {param:?} has no name before the =")));
             }
             Some((name, _)) if pairs.iter().any(|(known, _)| known == name) => {
@@ -293,6 +291,7 @@ fn option(text: &str) -> (String, Option<String>) {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is what map_err has")]
 fn failure(error: Error) -> Failure {
     let message = error.to_string();
     match error {

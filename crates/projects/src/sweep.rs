@@ -154,20 +154,17 @@ pub fn sweep(request: &Request, plan: Plan<'_>, host: Host<'_>) -> Result<Swept>
     for values in &trials {
         opened.check(&together(&request.parameters, values))?;
     }
-    let parent = match parent {
-        Some(parent) => {
-            host.tracking.set_status(&parent, Status::Running)?;
-            parent
+    let parent = if let Some(parent) = parent {
+        host.tracking.set_status(&parent, Status::Running)?;
+        parent
+    } else {
+        let parent = opened.begin(request.run_name.clone(), vec![(SWEEP_TAG.to_owned(), sweep.tag())])?;
+        // What all trials have in common.
+        if let Err(error) = host.tracking.log(&parent, &request.parameters, &[]) {
+            host.tracking.set_status(&parent, Status::Failed)?;
+            return Err(error);
         }
-        None => {
-            let parent = opened.begin(request.run_name.clone(), vec![(SWEEP_TAG.to_owned(), sweep.tag())])?;
-            // What all trials have in common.
-            if let Err(error) = host.tracking.log(&parent, &request.parameters, &[]) {
-                host.tracking.set_status(&parent, Status::Failed)?;
-                return Err(error);
-            }
-            parent
-        }
+        parent
     };
     host.console.say(&format!("sweep {} ({}): {} trials, {} done", parent.id, parent.name, trials.len(), done.len()));
     let trials = run_all(&opened, &parent, &trials, &done, plan.jobs, &host);

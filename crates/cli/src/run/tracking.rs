@@ -155,15 +155,15 @@ impl Remote {
         // What makes something would make it twice.
         let may_repeat = !path.ends_with("/create");
         let answer = self.send(&format!("mlflow/{path}"), may_repeat, |client, url| client.post(url).json(body))?;
-        self.read(path, answer)
+        self.read(path, &answer)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Refused> {
-        self.read(path, self.call(&format!("mlflow/{path}"), |client, url| client.get(url).query(query))?)
+        self.read(path, &self.call(&format!("mlflow/{path}"), |client, url| client.get(url).query(query))?)
     }
 
-    fn read<T: DeserializeOwned>(&self, path: &str, answer: Bytes) -> Result<T, Refused> {
-        serde_json::from_slice(&answer).map_err(|error| {
+    fn read<T: DeserializeOwned>(&self, path: &str, answer: &[u8]) -> Result<T, Refused> {
+        serde_json::from_slice(answer).map_err(|error| {
             Refused::Otherwise(Failure::new(format!(
                 "{} answered {path} with what runlake does not understand ({error}); is it an MLflow server?",
                 self.server.url()
@@ -179,7 +179,7 @@ impl Remote {
         };
         let listed: Listing = {
             let answer = self.call(ARTIFACTS, |client, url| client.get(url).query(&[("path", path)]));
-            self.read(ARTIFACTS, answer.map_err(server)?).map_err(server)?
+            self.read(ARTIFACTS, &answer.map_err(server)?).map_err(server)?
         };
         if listed.files.is_empty() {
             let answer = self.call(&artifact(path), |client, url| client.get(url)).map_err(server)?;
