@@ -92,6 +92,31 @@ def test_an_interrupted_attempt_leaves_nothing_half_made(runner):
     assert environments(runner) == []
 
 
+def test_a_lock_and_a_package_in_src(runner):
+    """A program that plays uv; the project's own package is imported from where it is."""
+    project = runner.project(
+        "p",
+        "entry_points:\n  main: {command: 'python -c \"import mine; print(mine.NAME)\"; echo $VIRTUAL_ENV'}\n",
+        pyproject__toml="[project]\nname = 'mine'\nversion = '1'\n",
+        uv__lock="version = 1\n",
+    )
+    (project / "src/mine").mkdir(parents=True)
+    (project / "src/mine/__init__.py").write_text("NAME = 'mine'\n")
+    program = '#!/bin/bash\necho "$@" >> "$(dirname "$0")/said"; mkdir -p "$UV_PROJECT_ENVIRONMENT/bin"\n'
+    runner.program("uv", program)
+    run = runner.good(project)
+    [key] = environments(runner)
+    assert runner.artifact(run) == f"mine\n{runner.cache}/envs/{key}/env\n"
+    said = runner.programs / "said"
+    assert said.read_text().split()[:3] == ["sync", "--frozen", "--no-install-project"]
+    (project / "src/mine/__init__.py").write_text("NAME = 'changed'\n")
+    assert runner.artifact(runner.good(project)).startswith("changed\n")
+    assert len(said.read_text().splitlines()) == 1
+    (project / "uv.lock").write_text("version = 2\n")
+    runner.good(project)
+    assert len(environments(runner)) == 2 and len(said.read_text().splitlines()) == 2
+
+
 @pytest.mark.skipif(shutil.which("uv") is not None, reason="uv is on the PATH, and is not fetched")
 def test_uv_that_cannot_be_fetched(runner):
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:1/simple", "PIP_RETRIES": "0", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
