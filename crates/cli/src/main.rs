@@ -3,10 +3,12 @@
 mod client;
 mod config;
 mod doctor;
+mod environments;
 mod lake;
 mod lineage;
 mod logging;
 mod registry;
+mod run;
 mod secret_input;
 mod server;
 mod sql;
@@ -21,8 +23,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{LakeArgs, ServerArgs};
+use crate::environments::EnvironmentCommand;
 use crate::lineage::LineageArgs;
 use crate::registry::RegistryCommand;
+use crate::run::RunArgs;
 use crate::sql::SqlArgs;
 use crate::terminal::complain;
 use crate::tokens::TokenCommand;
@@ -51,6 +55,7 @@ Examples:
                                                   an administrator, while no server has the lake open
   runlake lineage models:/MyModel/3               what a model was made of, and what stands on it
   runlake sql \"SELECT * FROM runs_wide('iris')\"   every run with its params and metrics
+  runlake run ./project -P alpha=0.5              run an MLflow project, and track it
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
 #[derive(Debug, Subcommand)]
@@ -84,6 +89,11 @@ enum Command {
     ///
     /// Through a server (--server), or straight from the lake, also while a server writes it (--lake).
     Sql(Box<SqlArgs>),
+    /// Runs an MLflow project: fetches it, makes what it needs, and tracks the run on a server.
+    Run(Box<RunArgs>),
+    /// Lists and removes the environments that were made for projects.
+    #[command(subcommand)]
+    Env(EnvironmentCommand),
     /// Checks a lake and says what it finds. Exit code 1 if something is wrong.
     ///
     /// Reads only, and can be used beside a running server.
@@ -144,6 +154,8 @@ async fn run(command: Command) -> Result {
         Command::Token(command) => tokens::run(command).await,
         Command::Lineage(args) => lineage::run(args).await,
         Command::Sql(args) => sql::run(*args).await,
+        Command::Run(args) => run::run(*args).await,
+        Command::Env(command) => environments::run(&command),
         Command::Doctor(args) => doctor::run(args).await,
     }
 }
