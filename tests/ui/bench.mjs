@@ -1,4 +1,4 @@
-// Measures the web app on a lake of many.py:
+// Measures the web app on a lake of data/ui/many.py:
 //
 //     node tests/ui/bench.mjs http://127.0.0.1:5000 [--direct]
 
@@ -10,7 +10,7 @@ const [server = "http://127.0.0.1:5000"] = process.argv.slice(2).filter((text) =
 const find = async (name) => (await (await fetch(`${server}/api/2.0/mlflow/experiments/get-by-name?experiment_name=${name}`)).json()).experiment?.experiment_id;
 const [many, curves] = [await find("bench/many"), await find("bench/curves")];
 const { url, close } = process.argv.includes("--direct") ? { url: server, close() {} } : await serve(server);
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync), args: ["--no-sandbox"] });
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync), args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
 page.setDefaultTimeout(120_000);
 const told = (what, value) => console.log(`${what.padEnd(64)} ${value}`);

@@ -1,4 +1,4 @@
-// Walks every page of the web app in a real browser, against a server with the lake of seed.py:
+// Walks every page of the web app in a real browser, against a server with the lake of data/ui/seed.py:
 //
 //     node tests/ui/run.mjs http://127.0.0.1:5000 target/screenshots [--direct] [--binary target/debug/runlake]
 //
@@ -32,14 +32,14 @@ const experimentOf = async (name) => (await api(`experiments/get-by-name?experim
 const runsOf = async (id, filter = "", order = "attributes.start_time ASC", most = 50) => ((await api("runs/search", { experiment_ids: [id], filter, order_by: [order], max_results: most })).runs ?? []).map(({ info }) => info.run_id);
 
 const vision = await experimentOf("vision/classification/resnet");
-assert(vision, `there is no lake of seed.py behind ${server}: run tests/ui/seed.py first`);
+assert(vision, `there is no lake of data/ui/seed.py behind ${server}: run data/ui/seed.py first`);
 const [artifactsRun] = await runsOf(vision, "", "attributes.start_time ASC", 1);
 const evil = (await api("experiments/search", { max_results: 1000, filter: "name LIKE 'probe/%'" })).experiments?.[0]?.experiment_id;
 const [evilRun] = await runsOf(evil);
 const hasSql = (await fetch(`${server}/api/runlake/sql`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ sql: "SELECT 1" }) })).ok;
 
 const { url, close } = flag("--direct") ? { url: server, close() {} } : await serve(server);
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync), args: ["--no-sandbox"] });
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync), args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 
 let passed = 0;
 let failed = 0;
@@ -48,7 +48,7 @@ const complaints = [];
 async function open(theme = "light", size = { width: 1440, height: 900 }) {
   const context = await browser.newContext({ viewport: size, colorScheme: theme, acceptDownloads: true, reducedMotion: "reduce" });
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(60_000);
   page.on("pageerror", (error) => complaints.push(`${page.url()}: ${error.message}`));
   page.on("console", (message) => {
     if (message.type() !== "error") return;

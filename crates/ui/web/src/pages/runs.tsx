@@ -360,10 +360,6 @@ export default function RunsPage({ ids }: { ids: string[] }) {
           count={lines.length}
           columns={gridColumns}
           cell={renderCell}
-          rowKey={(row) => {
-            const line = lines[row];
-            return line ? (line.type === "group" ? line.group.id : line.run.id) : row;
-          }}
           rowClass={(row) => {
             const line = lines[row];
             return line?.type === "run" ? `${selected.has(line.run.id) ? "sel" : ""} ${line.run.deleted ? "gone" : ""}` : "";

@@ -1,7 +1,7 @@
 // A table of any length: only the rows and columns in sight are in the document.
 
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, type ReactNode, memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type ReactNode, memo, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { Icon } from "./icons";
 
 export interface GridColumn {
@@ -23,7 +23,6 @@ export interface GridProps {
   count: number;
   columns: GridColumn[];
   cell: (row: number, column: GridColumn) => ReactNode;
-  rowKey?: (row: number) => string | number;
   rowClass?: (row: number) => string;
   rowHeight?: number;
   onResize?: (id: string, width: number) => void;
@@ -39,6 +38,8 @@ export interface GridProps {
 }
 
 const MIN_WIDTH = 48;
+/** Rows drawn beyond each edge, so that scrolling shows no gaps. */
+const BEYOND = 10;
 
 export function Grid(props: GridProps) {
   const { count, columns, rowHeight = 34, onEnd, label } = props;
@@ -52,13 +53,16 @@ export function Grid(props: GridProps) {
   const at = props.current ?? current;
   const move = useCallback((row: number) => (props.onCurrent ? props.onCurrent(row) : setCurrent(row)), [props.onCurrent]);
 
-  const rows = useVirtualizer({ count, getScrollElement: () => scroller.current, estimateSize: () => rowHeight, overscan: 12, scrollPaddingStart: rowHeight });
+  const rows = useVirtualizer({ count, getScrollElement: () => scroller.current, estimateSize: () => rowHeight, overscan: BEYOND, scrollPaddingStart: rowHeight });
   const across = useVirtualizer({
     horizontal: true, count: loose.length, getScrollElement: () => scroller.current, estimateSize: (i) => loose[i]?.width ?? 100, overscan: 3,
     scrollPaddingStart: pinnedWidth, scrollMargin: pinnedWidth,
   });
   useEffect(() => across.measure(), [across, loose]);
   const visible = rows.getVirtualItems();
+  // Rows that leave on one side come back on the other: an element is filled anew instead of made anew.
+  const kept = useRef(1);
+  kept.current = Math.max(kept.current, visible.length);
   const last = visible.at(-1)?.index ?? 0;
   useEffect(() => onEnd?.(last), [last, count, onEnd]);
 
@@ -121,7 +125,7 @@ export function Grid(props: GridProps) {
         </div>
         {visible.map((item) => (
           <Row
-            key={props.rowKey?.(item.index) ?? item.index}
+            key={item.index % kept.current}
             index={item.index}
             top={item.start + rowHeight}
             height={rowHeight}
@@ -249,8 +253,18 @@ interface RowProps {
 }
 
 const Row = memo(function Row({ index, top, height, width, pinned, pinnedLefts, pinnedWidth, loose, lefts, from, to, cell, className, onCurrent, onOpen }: RowProps) {
+  const ref = useRef<HTMLDivElement>(null);
+  // What had the focus in the row that was here is not what the key pressed next is meant for.
+  const before = useRef(index);
+  useLayoutEffect(() => {
+    if (before.current === index) return;
+    before.current = index;
+    const row = ref.current!;
+    if (row.contains(document.activeElement)) row.closest<HTMLElement>("[role=grid]")?.focus({ preventScroll: true });
+  }, [index]);
   return (
     <div
+      ref={ref}
       className={`gr ${className}`}
       role="row"
       aria-rowindex={index + 2}

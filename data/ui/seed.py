@@ -1,6 +1,6 @@
 """Fills a lake with a demonstration: deterministic, over plain REST.
 
-    python tests/ui/seed.py http://127.0.0.1:5000 [--runs 200] [--steps 400]
+    python data/ui/seed.py http://127.0.0.1:5000 [--runs 200] [--steps 400]
 """
 
 import argparse
