@@ -5,7 +5,7 @@ import { createPortal } from "react-dom";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { duration, exact, fixed } from "../lib/format";
-import { type XAxis, align, withoutOutliers } from "../lib/series";
+import { type XAxis, align, metricAxis, withoutOutliers } from "../lib/series";
 import { color as themeColor, useTheme } from "../state/session";
 
 export interface Line {
@@ -199,7 +199,7 @@ export function LineChart({ label, lines, axis, logX, logY, clip, zoom, onZoom, 
       {tip &&
         createPortal(
           <div className="tip" style={{ left: Math.min(tip.left + 16, innerWidth - 330), top: Math.min(tip.top + 14, innerHeight - 60 - tip.rows.length * 19) }}>
-            <div className="x">{axis === "step" ? `step ${xText(tip.x, axis)}` : xText(tip.x, axis)}</div>
+            <div className="x">{axis === "step" ? "step " : metricAxis(axis) === null ? "" : `${metricAxis(axis)} `}{xText(tip.x, axis)}</div>
             {tip.rows.map(({ id, label: name, color, value }) => (
               <div key={id} className={`s ${id === tip.near ? "near" : ""}`}>
                 <span className="dot" style={{ background: color }} />

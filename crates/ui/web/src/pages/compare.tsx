@@ -157,11 +157,12 @@ function shown(key: string, value: string | number): string {
 function Curves({ runs }: { runs: Run[] }) {
   const { search } = useLocation();
   const view = useMemo(() => readView(search), [search]);
-  const keys = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].filter((key) => key.toLowerCase().includes(view.metrics.toLowerCase())).sort();
+  const known = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].sort();
+  const keys = known.filter((key) => key.toLowerCase().includes(view.metrics.toLowerCase()));
   const settings = useMemo(() => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: false, groupBy: [] }), [view]);
   return (
     <div className="page fixed">
-      <Controls view={view} patch={(change) => setSearch(writeView(change))} />
+      <Controls view={view} patch={(change) => setSearch(writeView(change))} metrics={known} />
       <div className="row wrap" style={{ padding: "8px 16px 0", gap: 14 }} aria-label="Runs">
         {runs.map((run) => (
           <span key={run.id} className="row" style={{ gap: 6 }}>

@@ -286,7 +286,7 @@ function MetricTab({ run, keys, empty }: { run: Run; keys: string[]; empty: stri
   if (keys.length === 0) return <Empty title="None were logged" code={empty} />;
   return (
     <div className="page fixed">
-      <Controls view={view} patch={(change) => setSearch(writeView(change))} />
+      <Controls view={view} patch={(change) => setSearch(writeView(change))} metrics={Object.keys(run.metrics)} />
       <div className="charts" tabIndex={0} role="region" aria-label="Charts">
         {sections(wanted).map(({ name, keys: list }) => (
           <section key={name} aria-label={name}>

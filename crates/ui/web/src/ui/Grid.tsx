@@ -22,7 +22,10 @@ export interface GridProps {
   label: string;
   count: number;
   columns: GridColumn[];
+  /** What a cell shows. Plain text, which most cells are, costs one element; it is cut where it does not fit. */
   cell: (row: number, column: GridColumn) => ReactNode;
+  /** What the pointer is told over a cell. */
+  hint?: (row: number, column: GridColumn) => string | null;
   rowClass?: (row: number) => string;
   rowHeight?: number;
   onResize?: (id: string, width: number) => void;
@@ -39,7 +42,7 @@ export interface GridProps {
 
 const MIN_WIDTH = 48;
 /** Rows drawn beyond each edge, so that scrolling shows no gaps. */
-const BEYOND = 10;
+const BEYOND = 6;
 
 export function Grid(props: GridProps) {
   const { count, columns, rowHeight = 34, onEnd, label } = props;
@@ -88,6 +91,24 @@ export function Grid(props: GridProps) {
     }
   };
 
+  // Hints are put where the pointer is: an attribute of every cell would be written with every row that scrolls by.
+  const hinted = useRef<HTMLElement | null>(null);
+  const hint = (event: React.PointerEvent) => {
+    const cell = (event.target as HTMLElement).closest<HTMLElement>("[role=gridcell]");
+    if (cell === hinted.current || !props.hint) return;
+    hinted.current?.removeAttribute("title");
+    hinted.current = cell;
+    const row = Number(cell?.parentElement?.closest("[role=row]")?.getAttribute("aria-rowindex")) - 2;
+    const place = Number(cell?.getAttribute("aria-colindex")) - 1;
+    const column = place < pinned.length ? pinned[place] : loose[place - pinned.length];
+    const text = cell && column && row >= 0 ? props.hint(row, column) : null;
+    if (text) cell!.title = text;
+  };
+  const unhint = () => {
+    hinted.current?.removeAttribute("title");
+    hinted.current = null;
+  };
+
   // j and k work wherever the focus is, as long as nobody is typing.
   useEffect(() => {
     const anywhere = (event: globalThis.KeyboardEvent) => {
@@ -111,8 +132,10 @@ export function Grid(props: GridProps) {
       aria-colcount={columns.length}
       tabIndex={0}
       onKeyDown={keys}
+      onPointerOver={hint}
+      onScroll={unhint}
     >
-      <div className="canvas" style={{ height: rows.getTotalSize() + rowHeight, width: totalWidth, minWidth: "100%" }} role="presentation">
+      <div className="canvas" style={{ height: rows.getTotalSize() + rowHeight, width: totalWidth, minWidth: "100%", lineHeight: `${rowHeight - 1}px` }} role="presentation">
         <div className="head" role="row" aria-rowindex={1} style={{ height: rowHeight }}>
           <div className="pins" role="presentation" style={{ width: pinnedWidth }}>
             {pinned.map((column, i) => (
@@ -275,16 +298,21 @@ const Row = memo(function Row({ index, top, height, width, pinned, pinnedLefts, 
     >
       <div className="pins pinned" role="presentation" style={{ width: pinnedWidth }}>
         {pinned.map((column, i) => (
-          <div key={column.id} className={`c ${column.numeric ? "r" : ""}`} role="gridcell" aria-colindex={i + 1} style={{ left: pinnedLefts[i], width: column.width }}>
-            {cell(index, column)}
-          </div>
+          <Cell key={column.id} column={column} place={i + 1} left={pinnedLefts[i]!} content={cell(index, column)} />
         ))}
       </div>
       {loose.slice(from, to + 1).map((column, i) => (
-        <div key={column.id} className={`c ${column.numeric ? "r" : ""}`} role="gridcell" aria-colindex={pinned.length + from + i + 1} style={{ left: pinnedWidth + lefts[from + i]!, width: column.width }}>
-          {cell(index, column)}
-        </div>
+        <Cell key={column.id} column={column} place={pinned.length + from + i + 1} left={pinnedWidth + lefts[from + i]!} content={cell(index, column)} />
       ))}
     </div>
   );
 });
+
+function Cell({ column, place, left, content }: { column: GridColumn; place: number; left: number; content: ReactNode }) {
+  const kind = `${typeof content === "string" ? "t" : content === null ? "t none" : ""} ${column.numeric ? "r" : ""}`;
+  return (
+    <div className={`c ${kind}`} role="gridcell" aria-colindex={place} style={{ left, width: column.width }}>
+      {content ?? "–"}
+    </div>
+  );
+}
