@@ -638,6 +638,12 @@ await check("models: a logged model", async (page) => {
   await page.getByText("float32 (any × 10)").waitFor();
   await shot(page, "logged-model");
   await accessible(page);
+  await page.getByRole("button", { name: "Tag", exact: true }).click();
+  await page.getByLabel("Key of the tag").fill("checked");
+  await page.getByLabel("Value of the tag").fill("by test");
+  await page.getByRole("button", { name: "Set", exact: true }).click();
+  await page.getByRole("button", { name: "Remove tag checked" }).click();
+  await page.getByRole("button", { name: "Remove tag checked" }).waitFor({ state: "detached" });
   await page.getByRole("link", { name: "Artifacts" }).click();
   await page.getByRole("button", { name: /MLmodel/ }).click();
   await page.locator(".code").waitFor();

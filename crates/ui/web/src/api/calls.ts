@@ -105,6 +105,8 @@ export const artifacts = {
 
 export const loggedModels = {
   get: async (id: string) => (await mlflow.get<{ model: LoggedModel }>(`logged-models/${encodeURIComponent(id)}`)).model,
+  setTag: (id: string, key: string, value: string) => mlflow.patch(`logged-models/${encodeURIComponent(id)}/tags`, { tags: [{ key, value }] }),
+  deleteTag: (id: string, key: string) => mlflow.delete(`logged-models/${encodeURIComponent(id)}/tags/${encodeURIComponent(key)}`, {}),
 };
 
 export const models = {
