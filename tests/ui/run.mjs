@@ -231,6 +231,10 @@ await check("runs: groups with aggregates, bands", async (page) => {
   await cards(page).nth(1).locator("canvas").waitFor();
   await page.getByRole("button", { name: "Runs of the group adam", exact: true }).click();
   assert((await gridCount(page)) > 20);
+  await page.getByRole("button", { name: "Axes and lines" }).click();
+  await page.getByLabel("Bands reach").selectOption("deviation");
+  await page.waitForURL(/spread=sd/);
+  await page.keyboard.press("Escape");
   await page.waitForTimeout(400);
   await shot(page, "runs-groups");
   await accessible(page);
@@ -363,6 +367,13 @@ await check("charts: axes, zoom, full size, downloads", async (page) => {
   await card.hover();
   await card.getByRole("button", { name: "loss in full size" }).click();
   await page.locator("dialog .chart canvas").waitFor();
+  await page.waitForTimeout(300);
+  const ends = page.getByRole("dialog").getByLabel("Y to");
+  await ends.fill("1.5");
+  await ends.press("Enter");
+  await page.getByRole("dialog").getByLabel("X from").fill("50");
+  await page.getByRole("dialog").getByLabel("X from").press("Enter");
+  await page.getByRole("dialog").getByRole("button", { name: "Reset zoom" }).waitFor();
   await page.waitForTimeout(300);
   await shot(page, "charts-full");
   await accessible(page);
@@ -720,6 +731,8 @@ await check("across: palette, shortcuts, theme", async (page) => {
   await page.keyboard.press("?");
   await page.getByRole("dialog", { name: "Keyboard" }).waitFor();
   await page.keyboard.press("Escape");
+  await page.keyboard.press("2");
+  await page.waitForURL(/\/metrics$/);
   await page.keyboard.press("g");
   await page.keyboard.press("m");
   await page.waitForURL(/\/models$/);

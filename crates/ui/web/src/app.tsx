@@ -83,7 +83,8 @@ export function App() {
         event.preventDefault();
         if (box) box.focus();
         else setPalette(true);
-      } else if (event.key === "g") prefix.current = Date.now();
+      } else if (/^[1-9]$/.test(event.key)) document.querySelectorAll<HTMLElement>(".tabs a, [aria-label=Layout] button")[Number(event.key) - 1]?.click();
+      else if (event.key === "g") prefix.current = Date.now();
       else if (Date.now() - prefix.current < 900) {
         const to = { e: "/", m: "/models", s: "/sql" }[event.key];
         if (to) navigate(to);

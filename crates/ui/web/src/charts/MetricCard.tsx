@@ -9,10 +9,10 @@ import { cell, column } from "../lib/columns";
 import { toCsv } from "../lib/csv";
 import { fixed, short } from "../lib/format";
 import { type Expression, evaluate, metricsOf } from "../lib/expression";
-import { type Curve, type XAxis, against, band, combined, curveOf, metricAxis, smooth, stepsWithin, xOf } from "../lib/series";
+import { type Curve, type Spread, type XAxis, against, band, combined, curveOf, metricAxis, smooth, stepsWithin, xOf } from "../lib/series";
 import { Button, Dialog, ErrorNote, Item, Popover, failed } from "../ui/kit";
 import { save } from "../pages/shared";
-import { type ChartHandle, type Line, LineChart } from "./LineChart";
+import { type ChartHandle, type Ends, type Line, LineChart } from "./LineChart";
 
 export interface Settings {
   x: XAxis;
@@ -21,10 +21,11 @@ export interface Settings {
   logY: boolean;
   clip: boolean;
   bands: boolean;
+  spread: Spread;
   groupBy: string[];
 }
 
-export const PLAIN: Settings = { x: "step", smoothing: 0, logX: false, logY: false, clip: false, bands: false, groupBy: [] };
+export const PLAIN: Settings = { x: "step", smoothing: 0, logX: false, logY: false, clip: false, bands: false, spread: "range", groupBy: [] };
 
 /** The server answers so many runs at once. */
 const RUNS_A_REQUEST = 100;
@@ -117,6 +118,7 @@ export function MetricCard(props: CardProps) {
   const [zoom, setZoom] = useState<[number, number] | null>(null);
   const [steps, setSteps] = useState<[number, number] | null>(null);
   const [full, setFull] = useState(false);
+  const [ends, setEnds] = useState<Ends>([null, null]);
   const chart = useRef<ChartHandle>(null);
   const over = metricAxis(settings.x);
   const parts = useMemo(() => (expression ? metricsOf(expression) : [metric]), [metric, expression]);
@@ -160,7 +162,7 @@ export function MetricCard(props: CardProps) {
       }
       const names = [...groups.keys()].sort((a, b) => a.localeCompare(b));
       for (const [name, curves] of groups) {
-        const of = band(curves);
+        const of = band(curves, settings.spread);
         const color = paletteColor(names.indexOf(name));
         lines.push({ id: name, label: `${name} (${curves.length})`, color, x: of.x, y: smooth(of.x, of.mean, settings.smoothing), low: of.min, high: of.max });
       }
@@ -175,7 +177,7 @@ export function MetricCard(props: CardProps) {
       }
     }
     return { lines, points, total };
-  }, [base.curves, near.curves, steps, runs, settings.x, settings.smoothing, settings.groupBy, settings.bands]);
+  }, [base.curves, near.curves, steps, runs, settings.x, settings.smoothing, settings.groupBy, settings.bands, settings.spread]);
 
   const onZoom = (range: [number, number] | null) => {
     setZoom(range);
@@ -209,6 +211,12 @@ export function MetricCard(props: CardProps) {
             {short(points)} of {short(total)}
           </span>
         )}
+        {wide && !single && (
+          <>
+            <EndsOf label="Y" value={ends} onChange={setEnds} />
+            <EndsOf label="X" value={zoom ?? [null, null]} onChange={([from, to]) => onZoom(from === null && to === null ? null : [from ?? Math.min(...lines.map(({ x }) => x[0] ?? Infinity)), to ?? Math.max(...lines.map(({ x }) => x.at(-1) ?? -Infinity))])} />
+          </>
+        )}
         {zoom && (
           <Button small kind="quiet" onClick={() => onZoom(null)}>
             Reset zoom
@@ -239,7 +247,7 @@ export function MetricCard(props: CardProps) {
       ) : single ? (
         <Bars lines={lines} />
       ) : (
-        <LineChart label={name} lines={lines} axis={settings.x} logX={settings.logX} logY={settings.logY} clip={settings.clip} zoom={zoom} onZoom={onZoom} sync={sync} handle={chart} />
+        <LineChart label={name} lines={lines} axis={settings.x} logX={settings.logX} logY={settings.logY} clip={settings.clip} ends={ends} zoom={zoom} onZoom={onZoom} sync={sync} handle={chart} />
       )}
       {full && (
         <Dialog title={name} className="full" onClose={() => setFull(false)}>
@@ -249,6 +257,36 @@ export function MetricCard(props: CardProps) {
         </Dialog>
       )}
     </div>
+  );
+}
+
+/** The first and last value of an axis, typed. What is empty is as the curves are. */
+function EndsOf({ label, value, onChange }: { label: string; value: Ends; onChange: (value: Ends) => void }) {
+  const field = (at: 0 | 1, name: string) => (
+    <input
+      key={`${at}${value[at]}`}
+      className="input"
+      style={{ width: 76, height: 24 }}
+      type="number"
+      step="any"
+      aria-label={`${label} ${name}`}
+      placeholder={name}
+      defaultValue={value[at] === null ? "" : Number(value[at]!.toPrecision(6))}
+      onBlur={(event) => put(at, event.target.value)}
+      onKeyDown={(event) => event.key === "Enter" && put(at, event.currentTarget.value)}
+    />
+  );
+  const put = (at: 0 | 1, text: string) => {
+    const number = text === "" ? null : Number(text);
+    const next: Ends = at === 0 ? [number, value[1]] : [value[0], number];
+    const shown = value[at] === null ? null : Number(value[at]!.toPrecision(6));
+    if (number === shown || (next[0] !== null && next[1] !== null && next[0] >= next[1])) return;
+    onChange(next);
+  };
+  return (
+    <span className="row faint" style={{ gap: 4, fontSize: 12 }}>
+      {label} {field(0, "from")} {field(1, "to")}
+    </span>
   );
 }
 

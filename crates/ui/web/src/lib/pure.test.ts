@@ -26,7 +26,7 @@ describe("the view in the address", () => {
     const changed = {
       ...view, filter: "metrics.`a,b` < 1", sort: { id: "metrics.train/loss@min", descending: false }, columns: ["params.a,b", "metrics.x~y"], pinned: ["params.a,b"],
       groupBy: ["params.lr"], tree: true, varying: true, layout: "charts" as const, selected: ["r1", "r2"], draw: "selected" as const, flipped: ["r3"], x: "metric:train/epoch" as const,
-      smoothing: 0.6, logX: true, logY: true, clip: true, bands: true, metrics: "train", life: "all" as const,
+      smoothing: 0.6, logX: true, logY: true, clip: true, bands: true, spread: "deviation" as const, metrics: "train", life: "all" as const,
       cards: [{ kind: "scatter" as const, columns: ["params.lr", "metrics.a;b"] }, { kind: "expression" as const, columns: ["max(`a,b`, `c`)"] }, { kind: "timeline" as const, columns: [] }], brush: { "metrics.a,b": [-1e-5, 2] as [number, number] },
     };
     const search = new URLSearchParams();

@@ -79,6 +79,10 @@ it("clips what lies far outside, and nothing when there is little", () => {
 });
 
 it("draws a band of a group", () => {
+  const apart = band([{ x: [0, 1], y: [1e9 + 1, 3] }, { x: [0, 1], y: [1e9 + 2, 3] }, { x: [0], y: [1e9 + 3] }], "deviation");
+  expect(apart.mean).toEqual([1e9 + 2, 3]);
+  expect(apart.max.map((value, i) => value - apart.mean[i]!)).toEqual([1, 0]);
+  expect(apart.min.map((value, i) => value - apart.mean[i]!)).toEqual([-1, 0]);
   const of = band([{ x: [0, 1], y: [0, 2] }, { x: [0, 1], y: [4, 6] }]);
   expect(of).toEqual({ x: [0, 1], mean: [2, 4], min: [0, 2], max: [4, 6] });
 });

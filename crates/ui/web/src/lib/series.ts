@@ -165,8 +165,11 @@ function gather(curves: readonly { x: readonly number[]; y: readonly number[] }[
   return { x, ys };
 }
 
-/** Mean, smallest and greatest of some curves over cells of x: the band of a group. */
-export function band(curves: readonly { x: readonly number[]; y: readonly number[] }[], cells = 200) {
+/** How wide the band of a group is: from its smallest to its greatest, or one standard deviation to each side. */
+export type Spread = "range" | "deviation";
+
+/** Mean and spread of some curves over cells of x: the band of a group. */
+export function band(curves: readonly { x: readonly number[]; y: readonly number[] }[], spread: Spread = "range", cells = 200) {
   const flat = curves.flatMap(({ x }) => [...x]);
   const low = flat.reduce((a, b) => Math.min(a, b), Infinity);
   const high = flat.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -175,6 +178,7 @@ export function band(curves: readonly { x: readonly number[]; y: readonly number
   const wanted = Math.min(cells, steps.size);
   const width = (high - low) / Math.max(1, wanted - 1) || 1;
   const sum = new Array<number>(wanted).fill(0);
+  const apart = new Array<number>(wanted).fill(0);
   const count = new Array<number>(wanted).fill(0);
   const min = new Array<number>(wanted).fill(Infinity);
   const max = new Array<number>(wanted).fill(-Infinity);
@@ -183,18 +187,23 @@ export function band(curves: readonly { x: readonly number[]; y: readonly number
       const value = y[i]!;
       if (!Number.isFinite(value)) return;
       const cell = Math.min(wanted - 1, Math.max(0, Math.round((at - low) / width)));
-      sum[cell]! += value;
       count[cell]!++;
+      // Welford's way, which keeps small differences of large numbers.
+      const off = value - sum[cell]! / Math.max(1, count[cell]! - 1);
+      sum[cell]! += value;
+      apart[cell]! += off * (value - sum[cell]! / count[cell]!);
       min[cell] = Math.min(min[cell]!, value);
       max[cell] = Math.max(max[cell]!, value);
     });
   }
   const keep = sum.map((_, i) => i).filter((i) => count[i]! > 0);
+  const mean = keep.map((i) => sum[i]! / count[i]!);
+  const deviation = (i: number) => (count[i]! > 1 ? Math.sqrt(Math.max(0, apart[i]!) / (count[i]! - 1)) : 0);
   return {
     x: keep.map((i) => low + i * width),
-    mean: keep.map((i) => sum[i]! / count[i]!),
-    min: keep.map((i) => min[i]!),
-    max: keep.map((i) => max[i]!),
+    mean,
+    min: keep.map((i, at) => (spread === "range" ? min[i]! : mean[at]! - deviation(i))),
+    max: keep.map((i, at) => (spread === "range" ? max[i]! : mean[at]! + deviation(i))),
   };
 }
 

@@ -1,7 +1,7 @@
 // The state of the runs page as its query string says it, and saved views of it.
 
 import { DEFAULT_COLUMNS } from "./columns";
-import type { XAxis } from "./series";
+import type { Spread, XAxis } from "./series";
 
 export type Layout = "table" | "split" | "charts";
 export type CardKind = "scatter" | "parallel" | "bar" | "box" | "contour" | "expression" | "timeline";
@@ -32,6 +32,7 @@ export interface RunsView {
   logY: boolean;
   clip: boolean;
   bands: boolean;
+  spread: Spread;
   metrics: string;
   cards: CardSpec[];
   /** Ranges brushed in parallel coordinates. */
@@ -69,6 +70,7 @@ export function readView(search: URLSearchParams): RunsView {
     logY: search.get("logy") === "1",
     clip: search.get("clip") === "1",
     bands: search.get("bands") === "1",
+    spread: search.get("spread") === "sd" ? "deviation" : "range",
     metrics: search.get("m") ?? "",
     cards: cards(search.get("cards")),
     brush: brush(search.get("brush")),
@@ -101,6 +103,7 @@ export function writeView(patch: Partial<RunsView>): Record<string, string | nul
   put("logY", "logy", flag);
   put("clip", "clip", flag);
   put("bands", "bands", flag);
+  put("spread", "spread", (value) => (value === "deviation" ? "sd" : null));
   put("metrics", "m", (value) => value || null);
   put("cards", "cards", (value) => value.map(({ kind, columns }) => `${kind}(${joined(columns)})`).join(";") || null);
   put("brush", "brush", (value) => Object.entries(value).map(([id, [low, high]]) => `${joined([id])}=${low}..${high}`).join(",") || null);

@@ -38,8 +38,8 @@ export default function Charts({ runs, all, everything, view, patch, stats, load
   const parts = useMemo(() => sections(wanted), [wanted]);
   const deferred = useDeferredValue(runs);
   const settings = useMemo(
-    () => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: view.bands || view.groupBy.length > 0 && view.bands, groupBy: view.groupBy }),
-    [view.x, view.smoothing, view.logX, view.logY, view.clip, view.bands, view.groupBy],
+    () => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: view.bands, spread: view.spread, groupBy: view.groupBy }),
+    [view.x, view.smoothing, view.logX, view.logY, view.clip, view.bands, view.spread, view.groupBy],
   );
   const toggle = (name: string) => {
     const next = new Set(closed);
@@ -186,6 +186,15 @@ export function Controls({ view, patch, metrics, onAdd }: { view: RunsView; patc
               <input type="checkbox" checked={view.bands} disabled={view.groupBy.length === 0} onChange={() => patch({ bands: !view.bands })} />
               {view.groupBy.length > 0 ? "One band for each group" : "Bands of groups (group runs first)"}
             </label>
+            {view.bands && view.groupBy.length > 0 && (
+              <label className="field">
+                Bands reach
+                <select className="select" value={view.spread} onChange={(event) => patch({ spread: event.target.value === "deviation" ? "deviation" : "range" })}>
+                  <option value="range">From the smallest to the greatest</option>
+                  <option value="deviation">One standard deviation to each side</option>
+                </select>
+              </label>
+            )}
             <label className="field">
               Runs drawn
               <select className="select" value={String(view.draw)} onChange={(event) => patch({ draw: event.target.value === "selected" ? "selected" : Number(event.target.value), flipped: [] })}>
@@ -210,10 +219,10 @@ export function Controls({ view, patch, metrics, onAdd }: { view: RunsView; patc
   );
 }
 
-const KINDS: { id: CardKind; label: string; what: string; roles: string[]; metric: boolean[] }[] = [
+const KINDS: { id: CardKind; label: string; what: string; roles: string[]; metric: boolean[]; /** Roles from this on may be left out. */ optional?: number }[] = [
   { id: "parallel", label: "Parallel coordinates", what: "Drag over an axis to filter the table.", roles: [], metric: [] },
-  { id: "scatter", label: "Scatter", what: "Two columns against each other.", roles: ["X", "Y", "Colour"], metric: [false, true, true] },
-  { id: "bar", label: "Bars", what: "Last values, run by run.", roles: ["Metric"], metric: [true] },
+  { id: "scatter", label: "Scatter", what: "Two columns against each other.", roles: ["X", "Y", "Colour"], metric: [false, true, true], optional: 2 },
+  { id: "bar", label: "Bars", what: "Last values, run by run.", roles: ["Metric", "Beside it", "And it"], metric: [true, true, true], optional: 1 },
   { id: "box", label: "Box plot", what: "A metric for each value of a param.", roles: ["Metric", "By"], metric: [true, false] },
   { id: "contour", label: "Contour", what: "A metric over two params.", roles: ["X", "Y", "Z"], metric: [false, false, true] },
   { id: "expression", label: "Expression", what: `Curves computed from metrics, with + - * / ^ and ${Object.keys(FUNCTIONS).join(", ")}.`, roles: [], metric: [] },
@@ -253,7 +262,7 @@ function AddChart({ runs, onAdd, onClose }: { runs: Run[]; onAdd: (card: CardSpe
       return { expression: null, error: error instanceof Error ? error.message : String(error) };
     }
   }, [text, keys.metrics]);
-  const ready = kind === "expression" ? read.expression !== null && metricsOf(read.expression).length > 0 : kind === "parallel" ? columns.length > 1 : spec.roles.every((role, i) => role === "Colour" || columns[i]);
+  const ready = kind === "expression" ? read.expression !== null && metricsOf(read.expression).length > 0 : kind === "parallel" ? columns.length > 1 : spec.roles.every((_, i) => i >= (spec.optional ?? Infinity) || columns[i]);
   return (
     <Dialog
       title="Add a chart"
@@ -311,7 +320,7 @@ function AddChart({ runs, onAdd, onClose }: { runs: Run[]; onAdd: (card: CardSpe
             <label className="field" key={role}>
               {role}
               <select className="select" value={columns[i] ?? ""} onChange={(event) => setColumns(Object.assign([...columns], { [i]: event.target.value }))}>
-                {(role === "Colour" || !columns[i]) && <option value="">none</option>}
+                {(i >= (spec.optional ?? Infinity) || !columns[i]) && <option value="">none</option>}
                 {(spec.metric[i] ? [...metrics, ...options.filter((id) => !metrics.includes(id))] : options).map((id) => (
                   <option key={id} value={id}>
                     {id.split(".")[0]} · {label(column(id))}

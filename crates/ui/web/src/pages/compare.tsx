@@ -128,7 +128,7 @@ function Curves({ runs }: { runs: Run[] }) {
   const view = useMemo(() => readView(search), [search]);
   const known = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].sort();
   const keys = known.filter((key) => key.toLowerCase().includes(view.metrics.toLowerCase()));
-  const settings = useMemo(() => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: false, groupBy: [] }), [view]);
+  const settings = useMemo(() => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: false, spread: view.spread, groupBy: [] }), [view]);
   return (
     <div className="page fixed">
       <Controls view={view} patch={(change) => setSearch(writeView(change))} metrics={known} />

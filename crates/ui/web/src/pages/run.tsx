@@ -198,7 +198,7 @@ function MetricTab({ run, keys, empty }: { run: Run; keys: string[]; empty: stri
   const view = useMemo(() => readView(search), [search]);
   const only = useMemo(() => [run], [run]);
   const wanted = keys.filter((key) => key.toLowerCase().includes(view.metrics.toLowerCase()));
-  const settings = useMemo(() => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: false, groupBy: [] }), [view]);
+  const settings = useMemo(() => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: false, spread: view.spread, groupBy: [] }), [view]);
   if (keys.length === 0) return <Empty title="None were logged" code={empty} />;
   return (
     <div className="page fixed">
