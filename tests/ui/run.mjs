@@ -209,6 +209,25 @@ await check("runs: columns, sort, pin, hide what is constant", async (page) => {
   await shot(page, "runs-table");
 });
 
+await check("runs: a colour is chosen for table and charts", async (page) => {
+  await page.goto(`${url}/experiments/${vision}?draw=3&m=train/loss`);
+  await cards(page).first().locator("canvas").waitFor();
+  const swatch = page.locator("button.swatch").first();
+  const name = await swatch.getAttribute("aria-label");
+  await swatch.click();
+  await page.locator(".swatch-field").evaluate((field) => {
+    field.value = "#123456";
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  await page.locator(".swatch-field").waitFor({ state: "detached" });
+  const color = () => page.getByRole("button", { name, exact: true }).evaluate((el) => getComputedStyle(el).backgroundColor);
+  assert.equal(await color(), "rgb(18, 52, 86)");
+  await page.reload();
+  await page.getByRole("button", { name, exact: true }).waitFor();
+  assert.equal(await color(), "rgb(18, 52, 86)");
+});
+
 await check("runs: columns are moved and widened by hand", async (page) => {
   await page.goto(`${url}/experiments/${vision}?view=table&cols=params.depth,params.optimizer,params.dropout`);
   await rows(page).nth(3).waitFor();

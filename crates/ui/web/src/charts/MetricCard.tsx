@@ -214,7 +214,7 @@ export function MetricCard(props: CardProps) {
         {wide && !single && (
           <>
             <EndsOf label="Y" value={ends} onChange={setEnds} />
-            <EndsOf label="X" value={zoom ?? [null, null]} onChange={([from, to]) => onZoom(from === null && to === null ? null : [from ?? Math.min(...lines.map(({ x }) => x[0] ?? Infinity)), to ?? Math.max(...lines.map(({ x }) => x.at(-1) ?? -Infinity))])} />
+            {settings.x !== "wall" && <EndsOf label="X" value={zoom ?? [null, null]} onChange={([from, to]) => onZoom(from === null && to === null ? null : [from ?? Math.min(...lines.map(({ x }) => x[0] ?? Infinity)), to ?? Math.max(...lines.map(({ x }) => x.at(-1) ?? -Infinity))])} />}
           </>
         )}
         {zoom && (

@@ -524,20 +524,25 @@ function Chip({ children, onRemove }: { children: React.ReactNode; onRemove: () 
 }
 
 export function Swatch({ run, onChange }: { run: { id: string; name: string }; onChange: () => void }) {
-  return (
-    <span className="swatch" style={{ background: colorOf(run.id) }} title="Colour in charts">
-      <input
-        type="color"
-        aria-label={`Colour of ${run.name}`}
-        tabIndex={-1}
-        value={colorOf(run.id)}
-        onChange={(event) => {
-          chooseColor(run.id, event.target.value);
-          onChange();
-        }}
-      />
-    </span>
-  );
+  // The field is made when it is needed: one in each row of a table costs more than all the rest of the row.
+  const pick = (event: React.MouseEvent<HTMLButtonElement>) => {
+    const field = document.createElement("input");
+    field.type = "color";
+    field.value = colorOf(run.id);
+    field.tabIndex = -1;
+    field.ariaHidden = "true";
+    const done = () => field.remove();
+    field.addEventListener("input", () => {
+      chooseColor(run.id, field.value);
+      onChange();
+    });
+    field.addEventListener("change", done);
+    field.addEventListener("blur", done);
+    event.currentTarget.after(field);
+    field.className = "swatch-field";
+    field.click();
+  };
+  return <button type="button" className="swatch" style={{ background: colorOf(run.id) }} tabIndex={-1} title="Colour in charts" aria-label={`Colour of ${run.name}`} onClick={pick} />;
 }
 
 function GroupCell({ line, col, parsed, groupBy, stats, twist }: { line: Extract<Line, { type: "group" }>; col: GridColumn; parsed: Map<string, Column>; groupBy: string[]; stats?: Stats; twist: (id: string) => void }) {
