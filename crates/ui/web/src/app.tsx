@@ -8,14 +8,20 @@ import { type Theme, ask, connect, logOut, onChange, remember, remembered, setTh
 import { Icon, type IconName, Logo } from "./ui/icons";
 import { Button, Empty, ErrorNote, Item, Popover, Skeleton, Toasts, failed } from "./ui/kit";
 
-const RunsPage = lazy(() => import("./pages/runs"));
-const RunPage = lazy(() => import("./pages/run"));
+const runsPage = () => import("./pages/runs");
+const runPage = () => import("./pages/run");
+const RunsPage = lazy(runsPage);
+const RunPage = lazy(runPage);
 const ComparePage = lazy(() => import("./pages/compare"));
 const ModelsPage = lazy(() => import("./pages/models"));
 const ModelPage = lazy(() => import("./pages/model"));
 const LoggedModelPage = lazy(() => import("./pages/logged-model"));
 const LineagePage = lazy(() => import("./pages/lineage"));
 const SqlPage = lazy(() => import("./pages/sql"));
+
+// The pages that links lead to most are fetched while the server is still asked who is there.
+if (/^\/experiments\/./.test(location.pathname)) void Promise.all([runsPage(), ...(new URLSearchParams(location.search).get("view") === "table" ? [] : [import("./pages/charts")])]).catch(() => {});
+else if (/^\/runs\/./.test(location.pathname)) void runPage().catch(() => {});
 
 type Params = Record<string, string>;
 
