@@ -20,6 +20,10 @@ const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
 page.setDefaultTimeout(120_000);
 const told = (what, value) => console.log(`${what.padEnd(64)} ${value}`);
 
+// Looked at in every frame: the waiting of locators is coarser than what is measured.
+const seen = (of, selector, count) => of.waitForFunction(([one, least]) => document.querySelectorAll(one).length >= least, [selector, count], { polling: "raf" });
+const ROWS = "[role=grid] .gr";
+
 // The first answer of a server builds its index; that is not what is measured here.
 await page.goto(`${url}/experiments/${many}?view=table`);
 await page.getByRole("row").nth(5).waitFor();
@@ -28,7 +32,7 @@ for (const visit of ["first visit", "again, with the cache"]) {
   if (visit === "first visit") await (await page.context().newCDPSession(page)).send("Network.clearBrowserCache");
   const start = Date.now();
   await page.goto(`${url}/experiments/${many}?view=table`, { waitUntil: "commit" });
-  await page.getByRole("row").nth(5).waitFor();
+  await seen(page, ROWS, 5);
   told(`rows of ${many ? "bench/many" : "?"} visible, ${visit}`, `${Date.now() - start} ms`);
 }
 
@@ -76,16 +80,16 @@ told(`scrolling at 240 pixels a frame, to row ${frames.rows}`, `${frames.fps.toF
 {
   const start = Date.now();
   await page.goto(`${url}/experiments/${many}?view=table&sort=metrics.metric_3:desc`, { waitUntil: "commit" });
-  await page.getByRole("row").nth(5).waitFor();
+  await seen(page, ROWS, 5);
   told("rows by another metric, from navigation", `${Date.now() - start} ms`);
 }
 
 for (const draw of [100, 1000]) {
   await page.goto(`${url}/experiments/${curves}?view=table`);
-  await page.getByRole("row").nth(5).waitFor();
+  await seen(page, ROWS, 5);
   const start = Date.now();
   await page.goto(`${url}/experiments/${curves}?view=charts&draw=${draw}`, { waitUntil: "commit" });
-  await page.waitForFunction((wanted) => Number(/: (\d+) lines/.exec(document.querySelector(".chart .plot")?.getAttribute("aria-label") ?? "")?.[1]) >= wanted, draw, { polling: 50 });
+  await page.waitForFunction((wanted) => Number(/: (\d+) lines/.exec(document.querySelector(".chart .plot")?.getAttribute("aria-label") ?? "")?.[1]) >= wanted, draw, { polling: "raf" });
   await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
   told(`${draw} curves in one card, from navigation`, `${Date.now() - start} ms`);
 }
@@ -94,12 +98,11 @@ if (mlflow) {
   const [many, curves] = [await find("bench/many", mlflow), await find("bench/curves", mlflow)];
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
   page.setDefaultTimeout(120_000);
-  const row = page.locator(".ag-center-cols-container .ag-row").nth(5);
   for (const visit of ["first visit", "again, with the cache"]) {
     await page.goto("about:blank");
     const start = Date.now();
     await page.goto(`${mlflow}/#/experiments/${many}/runs`, { waitUntil: "commit" });
-    await row.waitFor();
+    await seen(page, ".ag-center-cols-container .ag-row", 5);
     told(`MLflow: rows visible, ${visit}`, `${Date.now() - start} ms`);
   }
   await page.goto("about:blank");

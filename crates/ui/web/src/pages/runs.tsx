@@ -1,5 +1,5 @@
 import { useQueries, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Suspense, lazy, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { type RunQuery, type ViewType, experiments, runs as calls } from "../api/calls";
 import { ApiError } from "../api/client";
 import { sql, sqlMissing } from "../api/sql";
@@ -16,6 +16,7 @@ import { statsOf, useRuns } from "../state/runs";
 import { remember, remembered } from "../state/session";
 import { Grid, type GridColumn } from "../ui/Grid";
 import { Icon, type IconName } from "../ui/icons";
+import { later } from "../ui/later";
 import { Ask, Button, Empty, ErrorNote, Item, Popover, Skeleton, Split, Status } from "../ui/kit";
 import { Bulk } from "./bulk";
 import { ColumnPicker } from "./column-picker";
@@ -24,7 +25,8 @@ import { ExportMenu } from "./export";
 import { SavedViews } from "./saved-views";
 import { TopBar, useRecent } from "./shared";
 
-const Charts = lazy(() => import("./charts"));
+const Charts = later(() => import("./charts"));
+if (new URLSearchParams(location.search).get("view") !== "table") void Charts.fetch();
 
 const MOST_IN_ADDRESS = 100;
 
