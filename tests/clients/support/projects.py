@@ -35,7 +35,7 @@ class Runner:
 
     def environment(self, **more: str) -> dict[str, str]:
         # Without bytecode each step of a project would compile all it imports.
-        left = ("MLFLOW_RUN", "MLFLOW_EXP", "MLFLOW_CONDA", "CONDA", "MAMBA", "RUNLAKE_SERVER", "PYTHONDONTWRITEBYTECODE")
+        left = ("MLFLOW_RUN", "MLFLOW_EXP", "MLFLOW_REGISTRY", "MLFLOW_CONDA", "CONDA", "MAMBA", "RUNLAKE_SERVER", "PYTHONDONTWRITEBYTECODE")
         kept = {k: v for k, v in os.environ.items() if not k.startswith(left)}
         path = os.pathsep.join([str(self.programs), os.path.dirname(sys.executable), kept["PATH"]])
         return {
