@@ -104,7 +104,8 @@ impl TableProvider for ViewTable {
         let wanted = Wanted::of(self.table, filters);
         let snapshot = self.view.snapshot(self.table);
         let live: Vec<_> = snapshot.files().iter().filter(|file| wanted.may_be_in(file)).cloned().collect();
-        let scan = FileScan::new(session, self.table, &self.schema, live, projection, limit)?;
+        let scan = FileScan::new(session, self.table, &self.schema, live, projection, limit)?
+            .ordered(wanted.leading().is_some());
         let mut plans = match self.table.kind() {
             TableKind::State => self.scan_state(scan, &wanted).await?,
             TableKind::Facts => {
