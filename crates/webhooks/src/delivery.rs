@@ -178,7 +178,7 @@ impl Webhooks {
 
     /// Tries once to deliver a message and records what became of it.
     async fn attempt(&self, delivery: WebhookDelivery) -> Taken {
-        let WebhookDelivery { delivery_id, webhook_id, .. } = delivery.clone();
+        let (delivery_id, webhook_id) = (delivery.delivery_id.clone(), delivery.webhook_id.clone());
         let outcome = match self.find(&delivery.webhook_id).await {
             Ok(Some(webhook)) if webhook.status == WebhookStatus::Active => {
                 let message = message(&webhook, &delivery_id, &delivery.body, self.now());
