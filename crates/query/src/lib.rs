@@ -14,6 +14,7 @@ mod functions;
 mod kept;
 mod parameters;
 mod queries;
+mod series;
 mod session;
 mod settings;
 mod statement;

@@ -128,3 +128,25 @@ async fn what_was_done_is_counted() {
     assert_eq!((load.answered, load.failed, load.rows), (1, 2, 5), "{load:?}");
     assert!(load.time > Duration::ZERO);
 }
+
+#[tokio::test]
+async fn groups_that_do_not_fit_are_put_together_later() {
+    let settings = Settings { memory_bytes: 2 << 20, threads: 1, ..Settings::default() };
+    let lake = Lake::with(settings).await;
+    let keys: Vec<String> = (0..20_000).map(|number| format!("{:060}", number)).collect();
+    for name in ["a", "b"] {
+        let run = lake.run_in("0", name).await;
+        for keys in keys.chunks(1000) {
+            let metrics: Vec<_> = keys.iter().map(|key| point(key, 0.5)).collect();
+            lake.log(LogBatch { run_id: &run, metrics: &metrics, params: &[], tags: &[] }).await;
+        }
+        lake.flush().await;
+    }
+    let counted = "SELECT key, count(*) AS points FROM metrics GROUP BY key";
+    let sums = lake.ask(&format!("SELECT count(*), min(points), max(points) FROM ({counted})")).await;
+    assert_eq!(sums, ["20000|2|2"]);
+    let analyzed = lake.ask(&format!("EXPLAIN ANALYZE {counted}")).await.join("\n");
+    let line = analyzed.lines().find(|line| line.contains("SeriesAggregateExec")).expect("grouped by series");
+    assert!(!line.contains("output_rows=20.00 K"), "it held all groups: {line}");
+    assert_idle(&lake).await;
+}
