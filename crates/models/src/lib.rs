@@ -9,6 +9,11 @@ mod error;
 pub mod json;
 pub mod mlmodel;
 pub mod signature;
+pub mod environment;
+pub mod fetch;
+pub mod pool;
+pub mod request;
+pub mod serve;
 mod yaml;
 
 pub use error::{Error, Result};
