@@ -6,6 +6,7 @@ mod doctor;
 mod lake;
 mod lineage;
 mod logging;
+mod models;
 mod registry;
 mod secret_input;
 mod server;
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{LakeArgs, ServerArgs};
 use crate::lineage::LineageArgs;
+use crate::models::ModelsCommand;
 use crate::registry::RegistryCommand;
 use crate::sql::SqlArgs;
 use crate::terminal::complain;
@@ -51,6 +53,8 @@ Examples:
                                                   an administrator, while no server has the lake open
   runlake lineage models:/MyModel/3               what a model was made of, and what stands on it
   runlake sql \"SELECT * FROM runs_wide('iris')\"   every run with its params and metrics
+  runlake models serve -m models:/MyModel@champion --port 8080
+                                                  scores with a model over HTTP
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
 #[derive(Debug, Subcommand)]
@@ -84,6 +88,12 @@ enum Command {
     ///
     /// Through a server (--server), or straight from the lake, also while a server writes it (--lake).
     Sql(Box<SqlArgs>),
+    /// Looks into, scores with and serves models that MLflow's flavors saved.
+    ///
+    /// A model is models:/NAME/VERSION, models:/NAME@ALIAS, models:/NAME/latest, models:/m-ID, runs:/RUN_ID/PATH, a folder, or a
+    /// place such as s3://bucket/path.
+    #[command(subcommand)]
+    Models(Box<ModelsCommand>),
     /// Checks a lake and says what it finds. Exit code 1 if something is wrong.
     ///
     /// Reads only, and can be used beside a running server.
@@ -144,6 +154,7 @@ async fn run(command: Command) -> Result {
         Command::Token(command) => tokens::run(command).await,
         Command::Lineage(args) => lineage::run(args).await,
         Command::Sql(args) => sql::run(*args).await,
+        Command::Models(command) => models::run(*command).await,
         Command::Doctor(args) => doctor::run(args).await,
     }
 }

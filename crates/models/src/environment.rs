@@ -76,7 +76,12 @@ impl Needs {
 
 fn lines(path: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(path).map_err(Error::at("read", path))?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// The Python of an environment for these needs: found below `cache`, or made, which `say` tells of.

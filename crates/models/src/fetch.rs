@@ -113,7 +113,10 @@ impl Tracking {
             text = format!("{text}: {error}");
             cause = error.source();
         }
-        Error::fetch(format!("the server at {} did not answer: {text}; is it running, and is --server right?", self.url))
+        Error::fetch(format!(
+            "the server at {} did not answer: {text}; is it running, and is --server right?",
+            self.url
+        ))
     }
 
     /// Where a model's files are.
@@ -124,7 +127,8 @@ impl Tracking {
         }
         if let Some(rest) = uri.strip_prefix("runs:") {
             let rest = rest.trim_start_matches('/');
-            let Some((run, path)) = rest.split_once('/').filter(|(run, path)| !run.is_empty() && !path.is_empty()) else {
+            let Some((run, path)) = rest.split_once('/').filter(|(run, path)| !run.is_empty() && !path.is_empty())
+            else {
                 return Err(Error::usage(format!("{uri:?} names no model; write runs:/RUN_ID/PATH")));
             };
             let answer = self.ask("/runs/get", &[("run_id", run)]).await?;
@@ -140,7 +144,9 @@ impl Tracking {
             let answer = self.post("/logged-models/search", &body).await?;
             return match text(&answer["models"][0]["info"]["artifact_uri"]) {
                 Some(location) => Ok(Found { location, version: None }),
-                None => Err(Error::fetch(format!("the run {run} has no model {path:?}: neither a file {path}/{FILE} nor a logged model of that name"))),
+                None => Err(Error::fetch(format!(
+                    "the run {run} has no model {path:?}: neither a file {path}/{FILE} nor a logged model of that name"
+                ))),
             };
         }
         Ok(Found { location: uri.to_owned(), version: None })
@@ -204,7 +210,9 @@ impl Tracking {
                 let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
                 if entry["is_dir"].as_bool().unwrap_or(false) {
                     if depth >= MOST_DEPTH {
-                        return Err(Error::fetch(format!("the model's folders stand in each other too deeply: {path}")));
+                        return Err(Error::fetch(format!(
+                            "the model's folders stand in each other too deeply: {path}"
+                        )));
                     }
                     open.push((path, depth + 1));
                 } else {

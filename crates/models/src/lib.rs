@@ -5,15 +5,15 @@
 //! processes turns it into the answer's JSON. This crate speaks to any MLflow server over REST and knows nothing of the
 //! lake.
 
+pub mod environment;
 mod error;
+pub mod fetch;
 pub mod json;
 pub mod mlmodel;
-pub mod signature;
-pub mod environment;
-pub mod fetch;
 pub mod pool;
 pub mod request;
 pub mod serve;
+pub mod signature;
 mod yaml;
 
 pub use error::{Error, Result};

@@ -195,7 +195,8 @@ impl MlModel {
 /// A file of the model's folder, which a path of its MLmodel file may not leave.
 pub(crate) fn inside(folder: &Path, path: &str) -> Result<PathBuf> {
     use std::path::Component;
-    if !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+    if !path.is_empty()
+        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
     {
         return Ok(folder.join(path));
     }

@@ -275,7 +275,11 @@ impl Feeder {
                 Err(())
             }
             Err(Broken::Ended(how)) => {
-                tracing::warn!(pid = process.pid(), requests = jobs.len(), "a worker ended ({how}) and is started anew");
+                tracing::warn!(
+                    pid = process.pid(),
+                    requests = jobs.len(),
+                    "a worker ended ({how}) and is started anew"
+                );
                 // One by one from here on, so that only the request whose fault it is is refused.
                 for job in jobs.drain(..) {
                     self.again(job, &how).await;

@@ -153,8 +153,7 @@ fn of_json(body: &[u8], signature: Option<&Signature>) -> Result<Request> {
     if value.get("messages").is_some_and(|messages| matches!(messages, Json::List(_))) || value.get("input").is_some() {
         return Ok(Request { input: Input::Plain(text.to_owned()), params: None, is_bare: true });
     }
-    let given: Vec<&str> =
-        FORMS.into_iter().filter(|form| entries.iter().any(|(key, _)| key == form)).collect();
+    let given: Vec<&str> = FORMS.into_iter().filter(|form| entries.iter().any(|(key, _)| key == form)).collect();
     let [form] = given[..] else {
         let found = if given.is_empty() { "none of them".to_owned() } else { given.join(" and ") };
         let keys: Vec<&str> = entries.iter().take(20).map(|(key, _)| key.as_str()).collect();
@@ -315,8 +314,7 @@ fn table<'a>(form: &str, content: &'a Json, columns: &[Column]) -> Result<Frame<
         }
         Json::List(rows) if !has_names || rows.iter().all(|row| matches!(row, Json::List(_))) => {
             let width = rows.first().map_or(0, |row| if let Json::List(cells) = row { cells.len() } else { 1 });
-            let mut frame =
-                Frame { names: None, columns: vec![Vec::new(); width], rows: rows.len(), is_base64: false };
+            let mut frame = Frame { names: None, columns: vec![Vec::new(); width], rows: rows.len(), is_base64: false };
             for (number, row) in rows.iter().enumerate() {
                 let cells: Vec<&Json> = match row {
                     Json::List(cells) => cells.iter().collect(),

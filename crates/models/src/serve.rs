@@ -183,7 +183,8 @@ async fn guard(State(server): State<Server>, request: HttpRequest, next: Next) -
         let token = given.and_then(|value| value.strip_prefix("Bearer ")).map(|token| hash(token.trim().as_bytes()));
         // Hashes are compared, which tell nothing of the token by the time that takes.
         if !token.is_some_and(|token| server.0.tokens.contains(&token)) {
-            let mut response = error(401, "UNAUTHENTICATED", "give a token of this server as `Authorization: Bearer TOKEN`");
+            let mut response =
+                error(401, "UNAUTHENTICATED", "give a token of this server as `Authorization: Bearer TOKEN`");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
         }
@@ -253,12 +254,20 @@ fn shadow(server: &Server, turn: u64, kind: Option<&str>, body: &[u8]) {
 
 async fn body_of(settings: &ServeSettings, headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Response> {
     let too_long = || {
-        error(413, "BAD_REQUEST", &format!("the body is longer than the {} bytes that are read (--body-limit)", settings.body_limit))
+        error(
+            413,
+            "BAD_REQUEST",
+            &format!("the body is longer than the {} bytes that are read (--body-limit)", settings.body_limit),
+        )
     };
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && encoding != "identity"
     {
-        return Err(error(415, "BAD_REQUEST", &format!("the content encoding {encoding:?} is not read; send the body as it is")));
+        return Err(error(
+            415,
+            "BAD_REQUEST",
+            &format!("the content encoding {encoding:?} is not read; send the body as it is"),
+        ));
     }
     let told = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if told.is_some_and(|told| told > settings.body_limit) {
@@ -267,7 +276,8 @@ async fn body_of(settings: &ServeSettings, headers: &HeaderMap, body: Body) -> R
     match tokio::time::timeout(settings.read_timeout, to_bytes(body, settings.body_limit)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(problem)) => {
-            let is_long = std::error::Error::source(&problem).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
+            let is_long =
+                std::error::Error::source(&problem).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
             Err(if is_long { too_long() } else { error(400, "BAD_REQUEST", "the body was cut off") })
         }
         Err(_) => Err(error(408, "BAD_REQUEST", "the body did not come in time")),

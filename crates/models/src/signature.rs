@@ -229,7 +229,9 @@ impl Param {
                 let name = item["name"].as_str().ok_or("has a param without a name")?.to_owned();
                 // Older versions of MLflow wrote `dtype` for `type`.
                 let described = match item.get("dtype") {
-                    Some(dtype) if item.get("type").is_none() => json!({"type": dtype, "properties": item["properties"]}),
+                    Some(dtype) if item.get("type").is_none() => {
+                        json!({"type": dtype, "properties": item["properties"]})
+                    }
                     _ => item.clone(),
                 };
                 let kind = kind(&described).map_err(|problem| format!("has a param {name:?} that {problem}"))?;
@@ -282,7 +284,9 @@ fn is_required(item: &Value) -> bool {
 fn kind(item: &Value) -> Result<Kind, String> {
     let name = item["type"].as_str().ok_or("has no type")?;
     Ok(match name {
-        "array" => Kind::Array(Box::new(kind(&item["items"]).map_err(|problem| format!("has items, which {problem}"))?)),
+        "array" => {
+            Kind::Array(Box::new(kind(&item["items"]).map_err(|problem| format!("has items, which {problem}"))?))
+        }
         "map" => Kind::Map(Box::new(kind(&item["values"]).map_err(|problem| format!("has values, which {problem}"))?)),
         "any" => Kind::Any,
         "object" => {
@@ -293,7 +297,9 @@ fn kind(item: &Value) -> Result<Kind, String> {
             };
             Kind::Object(properties.iter().map(read).collect::<Result<_, _>>()?)
         }
-        simple => Kind::Simple(Simple::named(simple).map_err(|problem| format!("has a type that is unknown: {problem}"))?),
+        simple => {
+            Kind::Simple(Simple::named(simple).map_err(|problem| format!("has a type that is unknown: {problem}"))?)
+        }
     })
 }
 

@@ -9,7 +9,6 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::{Error, Result};
 
-
 /// A file longer than this is no project file.
 const MOST_BYTES: usize = 1 << 20;
 /// Aliases may repeat what they name: a file may not grow without end.

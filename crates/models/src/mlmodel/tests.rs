@@ -62,7 +62,11 @@ fn errors_name_the_place() {
         ("flavors: [a\n", "MLmodel", ""),
         ("", "line 1", "empty"),
         ("flavors:\n  x: {}\nsignature:\n  inputs: '{'\n", "line 4", "no JSON"),
-        ("flavors:\n  x: {}\nsignature:\n  inputs: '[{\"type\": \"dobule\", \"name\": \"a\"}]'\n", "line 4", "\"dobule\""),
+        (
+            "flavors:\n  x: {}\nsignature:\n  inputs: '[{\"type\": \"dobule\", \"name\": \"a\"}]'\n",
+            "line 4",
+            "\"dobule\"",
+        ),
         ("flavors:\n  x: {}\nsignature:\n  params: '[{\"type\": \"long\"}]'\n", "line 4", "without a name"),
         ("flavors:\n  x: {}\nsaved_input_example_info:\n  type: dataframe\n", "line 4", "artifact_path"),
     ] {

@@ -207,7 +207,8 @@ fn command(settings: &PoolSettings, script: &Path, socket: &Path) -> Command {
 async fn receive(stream: &mut UnixStream) -> std::io::Result<(Vec<u8>, Bytes)> {
     let mut lengths = [0; 8];
     stream.read_exact(&mut lengths).await?;
-    let length = |at: usize| u32::from_be_bytes([lengths[at], lengths[at + 1], lengths[at + 2], lengths[at + 3]]) as usize;
+    let length =
+        |at: usize| u32::from_be_bytes([lengths[at], lengths[at + 1], lengths[at + 2], lengths[at + 3]]) as usize;
     let mut header = vec![0; length(0)];
     stream.read_exact(&mut header).await?;
     let mut body = vec![0; length(4)];

@@ -52,7 +52,9 @@ fn walk(body: &[u8]) -> Result<(), String> {
                 return Err("its buffers are compressed; send them as they are".to_owned());
             }
             let is_many = |rows: i64| usize::try_from(rows).map_or(true, |rows| rows > MOST_ROWS);
-            if is_many(batch.length()) || batch.nodes().is_some_and(|nodes| nodes.iter().any(|node| is_many(node.length()))) {
+            if is_many(batch.length())
+                || batch.nodes().is_some_and(|nodes| nodes.iter().any(|node| is_many(node.length())))
+            {
                 return Err(format!("it claims to have more than {MOST_ROWS} rows"));
             }
         }
@@ -64,7 +66,8 @@ fn walk(body: &[u8]) -> Result<(), String> {
 
 pub(super) fn parquet(body: &[u8], inputs: Option<&Schema>) -> Result<RecordBatch> {
     let bad = |error: &dyn std::fmt::Display| unreadable("Parquet file", error);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(body)).map_err(|error| bad(&error))?;
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(body)).map_err(|error| bad(&error))?;
     let rows = builder.metadata().file_metadata().num_rows();
     if usize::try_from(rows).map_or(true, |rows| rows > MOST_ROWS) {
         return Err(too_much());
@@ -83,7 +86,11 @@ fn unreadable(what: &str, problem: &dyn std::fmt::Display) -> Refused {
 }
 
 fn too_much() -> Refused {
-    Refused { status: 413, code: "BAD_REQUEST", message: format!("the body unfolds to more than {MOST_BYTES} bytes or {MOST_ROWS} rows") }
+    Refused {
+        status: 413,
+        code: "BAD_REQUEST",
+        message: format!("the body unfolds to more than {MOST_BYTES} bytes or {MOST_ROWS} rows"),
+    }
 }
 
 fn gather(
@@ -119,8 +126,8 @@ fn enforce(batch: &RecordBatch, inputs: Option<&Schema>) -> Result<RecordBatch> 
         let array = batch.column(place);
         built.push(match &column.kind {
             Kind::Simple(simple) => {
-                let array = fitted(array, *simple)
-                    .map_err(|problem| Refused::bad(format!("column {name:?}: {problem}")))?;
+                let array =
+                    fitted(array, *simple).map_err(|problem| Refused::bad(format!("column {name:?}: {problem}")))?;
                 plain(name, &array)
             }
             _ => plain(name, array),
@@ -151,7 +158,9 @@ fn fitted(array: &ArrayRef, simple: Simple) -> Result<ArrayRef, String> {
         return Err("its times have a time zone, and the model takes times without".to_owned());
     }
     let is_other_kind = match simple {
-        Simple::String => !matches!(have, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..)),
+        Simple::String => {
+            !matches!(have, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..))
+        }
         Simple::Binary => !matches!(
             have,
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)

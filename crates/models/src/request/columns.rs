@@ -82,9 +82,7 @@ fn each<T>(name: &str, cells: &[&Json], read: impl Fn(&Json) -> Result<T, String
     cells
         .iter()
         .enumerate()
-        .map(|(row, cell)| {
-            read(cell).map_err(|problem| Refused::bad(format!("column {name:?}, row {row}: {problem}")))
-        })
+        .map(|(row, cell)| read(cell).map_err(|problem| Refused::bad(format!("column {name:?}, row {row}: {problem}"))))
         .collect()
 }
 
@@ -156,8 +154,7 @@ fn binary(cell: &Json, is_base64: bool) -> Result<Vec<u8>, String> {
     if !is_base64 {
         return Ok(text.as_bytes().to_vec());
     }
-    let clean: String =
-        text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=')).collect();
+    let clean: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=')).collect();
     STANDARD.decode(clean).map_err(|error| format!("{} is no base64: {error}", cell.shown()))
 }
 
@@ -196,7 +193,11 @@ fn fits(kind: &Kind, cell: &Json) -> Result<(), String> {
     match (kind, cell) {
         (Kind::Any, _) => Ok(()),
         (Kind::Array(items), Json::List(cells)) => cells.iter().enumerate().try_for_each(|(index, cell)| {
-            if matches!(cell, Json::Null) { Ok(()) } else { fits(items, cell).map_err(|problem| format!("item {index}: {problem}")) }
+            if matches!(cell, Json::Null) {
+                Ok(())
+            } else {
+                fits(items, cell).map_err(|problem| format!("item {index}: {problem}"))
+            }
         }),
         (Kind::Map(values), Json::Map(entries)) => entries
             .iter()
@@ -205,15 +206,11 @@ fn fits(kind: &Kind, cell: &Json) -> Result<(), String> {
             if let Some((key, _)) = entries.iter().find(|(key, _)| properties.iter().all(|known| known.name != *key)) {
                 return Err(format!("the key {key:?} is not among the properties of {kind}"));
             }
-            properties.iter().try_for_each(|property| {
-                match entries.iter().find(|(key, _)| *key == property.name) {
-                    None if property.is_required => Err(format!("the property {:?} is missing", property.name)),
-                    Some((_, Json::Null)) if !property.is_required => Ok(()),
-                    None => Ok(()),
-                    Some((key, value)) => {
-                        fits(&property.kind, value).map_err(|problem| format!("key {key:?}: {problem}"))
-                    }
-                }
+            properties.iter().try_for_each(|property| match entries.iter().find(|(key, _)| *key == property.name) {
+                None if property.is_required => Err(format!("the property {:?} is missing", property.name)),
+                Some((_, Json::Null)) if !property.is_required => Ok(()),
+                None => Ok(()),
+                Some((key, value)) => fits(&property.kind, value).map_err(|problem| format!("key {key:?}: {problem}")),
             })
         }
         (Kind::Simple(simple), cell) => {
@@ -254,9 +251,11 @@ pub(super) fn of_tensor(frame: &Frame<'_>, specs: &[Tensor]) -> Result<RecordBat
     let Some(simple) = simple.filter(|_| frame.columns.iter().flatten().all(|cell| cell.is_scalar())) else {
         return inferred(frame);
     };
-    let built = frame.columns.iter().enumerate().map(|(place, cells)| {
-        build(&name_of(frame, place), &Kind::Simple(simple), cells, true)
-    });
+    let built = frame
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(place, cells)| build(&name_of(frame, place), &Kind::Simple(simple), cells, true));
     batch(built.collect::<Result<_>>()?, frame.rows, frame.names.is_none())
 }
 

@@ -13,7 +13,8 @@ const EMPTY: [&str; 18] = [
 ];
 
 pub(super) fn read(body: &[u8], inputs: Option<&Schema>) -> Result<RecordBatch> {
-    let unreadable = |problem: &dyn std::fmt::Display| Refused::bad(format!("the body is no CSV with a header: {problem}"));
+    let unreadable =
+        |problem: &dyn std::fmt::Display| Refused::bad(format!("the body is no CSV with a header: {problem}"));
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(body);
     let names: Vec<String> = match reader.headers() {
         Ok(header) => header.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()).collect(),

@@ -155,7 +155,9 @@ fn put(value: &Json, dtype: &str, out: &mut Vec<u8>) -> Result<(), String> {
         Json::Int(number) => i128::from(*number),
         Json::Float(number) if number.fract() == 0.0 && number.abs() < 1e19 => *number as i128,
         // MLflow cuts fractions off here.
-        Json::Float(number) if number.is_finite() => return Err(format!("{} has a fraction that would be lost", value.shown())),
+        Json::Float(number) if number.is_finite() => {
+            return Err(format!("{} has a fraction that would be lost", value.shown()));
+        }
         Json::Big(text) | Json::Text(text) => text.trim().parse().map_err(|_| shown())?,
         _ => return Err(shown()),
     };

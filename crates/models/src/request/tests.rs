@@ -14,7 +14,10 @@ fn signature(inputs: &str, params: Option<&str>) -> Signature {
 }
 
 fn two() -> Signature {
-    signature(r#"[{"type":"double","name":"a"},{"type":"long","name":"b"},{"type":"string","name":"c","required":false}]"#, None)
+    signature(
+        r#"[{"type":"double","name":"a"},{"type":"long","name":"b"},{"type":"string","name":"c","required":false}]"#,
+        None,
+    )
 }
 
 fn json(body: &str, signature: Option<&Signature>) -> Result<Request> {
@@ -138,7 +141,9 @@ fn an_arrow_stream_that_claims_too_much_is_refused_before_memory_is_taken() {
 #[test]
 fn times_are_read_as_people_write_them() {
     let day = 1_577_836_800_000_000_000;
-    for text in ["2020-01-01", "2020-01-01T00:00:00", "2020-01-01 00:00:00.000", "20200101", "01/01/2020", "2020-01-01T00:00"] {
+    for text in
+        ["2020-01-01", "2020-01-01T00:00:00", "2020-01-01 00:00:00.000", "20200101", "01/01/2020", "2020-01-01T00:00"]
+    {
         assert_eq!(columns::datetime_text(text), Ok(day), "{text}");
     }
     for text in ["x", "2020-13-01", "2020-01-01T00:00:00Z", "2020-01-01T00:00:00+02:00", "", "ä"] {
@@ -148,10 +153,11 @@ fn times_are_read_as_people_write_them() {
 
 #[test]
 fn arrow_and_parquet_bodies_are_cast_where_no_value_changes() {
-    use std::sync::Arc;
     use arrow_array::{ArrayRef, Float32Array, Int32Array};
+    use std::sync::Arc;
     let body = |b: ArrayRef| {
-        let batch = RecordBatch::try_from_iter([("b", b), ("a", Arc::new(Float32Array::from(vec![1.5])) as ArrayRef)]).unwrap();
+        let batch =
+            RecordBatch::try_from_iter([("b", b), ("a", Arc::new(Float32Array::from(vec![1.5])) as ArrayRef)]).unwrap();
         let mut stream = arrow_ipc::writer::StreamWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
         stream.write(&batch).unwrap();
         let mut file = parquet::arrow::ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();

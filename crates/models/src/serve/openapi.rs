@@ -42,7 +42,9 @@ fn invocation(name: &str, signature: Option<&Signature>) -> Value {
             let records = json!({"type": "array", "items": row});
             let lists: Map<String, Value> = columns
                 .iter()
-                .filter_map(|column| Some((column.name.clone()?, json!({"type": "array", "items": schema(&column.kind)}))))
+                .filter_map(|column| {
+                    Some((column.name.clone()?, json!({"type": "array", "items": schema(&column.kind)})))
+                })
                 .collect();
             forms.insert("dataframe_split".into(), split);
             forms.insert("dataframe_records".into(), records.clone());
@@ -50,12 +52,15 @@ fn invocation(name: &str, signature: Option<&Signature>) -> Value {
             forms.insert("inputs".into(), json!({"type": "object", "properties": lists}));
         }
         Some(Schema::Tensors(tensors)) => {
-            let one = |shape: &[i64]| shape.iter().rev().fold(json!({}), |inner, _| json!({"type": "array", "items": inner}));
+            let one =
+                |shape: &[i64]| shape.iter().rev().fold(json!({}), |inner, _| json!({"type": "array", "items": inner}));
             let value = match &tensors[..] {
                 [tensor] if tensor.name.is_none() => one(&tensor.shape),
                 all => {
-                    let named: Map<String, Value> =
-                        all.iter().map(|tensor| (tensor.name.clone().unwrap_or_default(), one(&tensor.shape))).collect();
+                    let named: Map<String, Value> = all
+                        .iter()
+                        .map(|tensor| (tensor.name.clone().unwrap_or_default(), one(&tensor.shape)))
+                        .collect();
                     json!({"type": "object", "properties": named})
                 }
             };
@@ -81,7 +86,8 @@ fn invocation(name: &str, signature: Option<&Signature>) -> Value {
         .collect();
     let bytes = json!({"schema": {"type": "string", "format": "binary"}});
     let said = |text: &str| {
-        let body = json!({"type": "object", "properties": {"error_code": {"type": "string"}, "message": {"type": "string"}}});
+        let body =
+            json!({"type": "object", "properties": {"error_code": {"type": "string"}, "message": {"type": "string"}}});
         json!({"description": text, "content": {"application/json": {"schema": body}}})
     };
     json!({"post": {
