@@ -18,6 +18,7 @@ from support.server import binary, free_port
 pytest.importorskip("pyarrow")
 sklearn = pytest.importorskip("sklearn")
 
+import cloudpickle
 import mlflow
 import numpy as np
 import pandas as pd
@@ -29,6 +30,9 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, DataType, Object, Property
 
 pytestmark = pytest.mark.runlake("a program of its own, beside the server")
+
+# The processes that load the models below cannot import this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 JSON = "application/json"
 COLUMNS = ["sl", "sw", "pl", "pw"]
@@ -122,7 +126,7 @@ class Scorer:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log()
-            with contextlib.suppress(requests.ConnectionError):
+            with contextlib.suppress(requests.RequestException):
                 if requests.get(f"{self.uri}/ping", timeout=5).status_code == 200:
                     return self
             time.sleep(0.05)
@@ -172,7 +176,7 @@ def theirs(models):
     for uri in uris.values():
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            with contextlib.suppress(requests.ConnectionError):
+            with contextlib.suppress(requests.RequestException):
                 requests.get(uri.replace("invocations", "ping"), timeout=5)
                 break
             time.sleep(0.05)

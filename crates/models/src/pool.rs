@@ -203,15 +203,24 @@ impl Feeder {
 
     /// The jobs of the next batch; `None` when there will be no more.
     async fn gather(&mut self) -> Option<Vec<Job>> {
-        let mut queue = self.queue.lock().await;
-        let first = loop {
-            let job = match self.carried.take() {
-                Some(job) => job,
-                None => queue.recv().await?,
-            };
-            // Nobody waits for the answer of a client that left.
-            if !job.answer.is_closed() {
-                break job;
+        let queue = Arc::clone(&self.queue);
+        let carried = self.carried.take().filter(|job| !job.answer.is_closed());
+        let (first, mut queue) = match carried {
+            // The queue may be in the hands of a worker that waits for the next job: this one does not wait for that.
+            Some(job) => match queue.try_lock() {
+                Ok(queue) => (job, queue),
+                Err(_) => return Some(vec![job]),
+            },
+            None => {
+                let mut queue = queue.lock().await;
+                // Nobody waits for the answer of a client that left.
+                let job = loop {
+                    let job = queue.recv().await?;
+                    if !job.answer.is_closed() {
+                        break job;
+                    }
+                };
+                (job, queue)
             }
         };
         let mut rows = first.request.input.rows();
