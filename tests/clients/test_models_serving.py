@@ -123,6 +123,13 @@ class Scorer:
             self.process = subprocess.Popen([*command, *args], stdout=log, stderr=log, env={**os.environ, **(env or {})})
 
     def __enter__(self):
+        try:
+            return self.ready()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def ready(self):
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log()

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use serde::Deserialize;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -35,7 +34,6 @@ pub(super) struct Process {
     child: Owned,
     stream: UnixStream,
     pub(super) versions: Versions,
-    _folder: TempDir,
 }
 
 /// A child that is ended when nobody holds it any more.
@@ -86,10 +84,10 @@ impl Process {
             .prefix("runlake-worker-")
             .tempdir()
             .map_err(failed("there is no folder for its socket"))?;
-        let (script, socket) = (folder.path().join("worker.py"), folder.path().join("socket"));
-        std::fs::write(&script, SCRIPT).map_err(failed("its script cannot be written"))?;
+        // The folder goes as soon as the process is connected: nothing is left behind however the server ends.
+        let socket = folder.path().join("socket");
         let listener = UnixListener::bind(&socket).map_err(failed("its socket cannot be made"))?;
-        let child = command(settings, &script, &socket).spawn();
+        let child = command(settings, &socket).spawn();
         let mut child = Owned(child.map_err(failed(&format!("{} does not run", settings.python.display())))?);
         let python = settings.python.display();
         let greeting = async {
@@ -117,7 +115,7 @@ impl Process {
         let (stream, versions) = tokio::time::timeout(settings.load_timeout, greeting).await.unwrap_or_else(|_| {
             Err(Error::worker(format!("the model was not loaded within {:?}", settings.load_timeout)))
         })?;
-        Ok(Self { child, stream, versions, _folder: folder })
+        Ok(Self { child, stream, versions })
     }
 
     /// Sends a batch and waits for the answers: whether each went well, and its text.
@@ -186,10 +184,10 @@ impl Process {
     }
 }
 
-fn command(settings: &PoolSettings, script: &Path, socket: &Path) -> Command {
+fn command(settings: &PoolSettings, socket: &Path) -> Command {
     let mut command = Command::new(&settings.python);
     command
-        .arg(script)
+        .args(["-c", SCRIPT])
         .arg(&settings.model)
         .arg(socket)
         .stdin(Stdio::null())
