@@ -59,6 +59,9 @@ SELECT run_id, count(*) AS points, max(step) AS last FROM metrics GROUP BY run_i
 
 -- name: points by minute
 SELECT date_trunc('minute', timestamp) AS minute, count(*) AS points FROM metrics GROUP BY 1 ORDER BY 1
+-- duckdb
+-- Without a time zone, which it would look up for every row.
+SELECT date_trunc('minute', make_timestamp(epoch_us(timestamp))) AS minute, count(*) AS points FROM metrics GROUP BY 1 ORDER BY 1
 
 -- name: histogram of a metric
 SELECT CAST(floor(value * 20) AS BIGINT) AS bucket, count(*) AS points FROM metrics WHERE key = 'metric/4' GROUP BY 1 ORDER BY 1

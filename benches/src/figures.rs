@@ -29,6 +29,8 @@ pub(crate) struct Scale {
     pub(crate) points: u64,
     /// Points of the lake that SQL is asked of.
     pub(crate) sql_points: u64,
+    /// Points that are read over Arrow Flight.
+    pub(crate) read_points: u64,
 }
 
 /// Single requests, one client: durable log-metric, create-run, get-run.

@@ -110,16 +110,14 @@ async fn side_by_side(server: &Server, text: Text, streams: usize, time: Duratio
         }
         sources.push(Source::new(&runs, text)?);
     }
-    let channel = Channel::from_shared(format!("http://127.0.0.1:{}", server.port))?
-        .initial_stream_window_size(8 << 20)
-        .initial_connection_window_size(16 << 20);
+    let channel = endpoint(server)?;
     let started = Instant::now();
     let deadline = started + time;
     let all: FuturesUnordered<_> = sources
         .into_iter()
         .map(|source| {
             let channel = channel.clone();
-            async move { put(channel.connect().await?, source, deadline).await }
+            async move { put(channel.connect().await?, source, move |_| Instant::now() < deadline).await }
         })
         .collect();
     let rows: u64 = all.try_fold(0, |sum, rows| std::future::ready(Ok(sum + rows))).await?;
@@ -127,19 +125,36 @@ async fn side_by_side(server: &Server, text: Text, streams: usize, time: Duratio
     Ok(rows as f64 / started.elapsed().as_secs_f64())
 }
 
-/// One stream; answers how many rows were told to be durable, which are all.
-async fn put(channel: Channel, source: Source, deadline: Instant) -> Result<u64> {
+/// Writes at least so many points of some runs; answers how many.
+pub(crate) async fn fill(server: &Server, points: u64) -> Result<u64> {
+    let mut runs = Vec::new();
+    for run in 0..RUNS as u64 {
+        runs.push(new_run(&mut server.client().await?, run).await?);
+    }
+    let source = Source::new(&runs, Text::Dictionary)?;
+    put(endpoint(server)?.connect().await?, source, move |sent| sent < points).await
+}
+
+/// How clients reach the Flight door of a server.
+pub(crate) fn endpoint(server: &Server) -> Result<tonic::transport::Endpoint> {
+    Ok(Channel::from_shared(format!("http://127.0.0.1:{}", server.port))?
+        .initial_stream_window_size(8 << 20)
+        .initial_connection_window_size(16 << 20))
+}
+
+/// One stream, for as long as `goes_on` says so of the rows sent; answers how many were told to be durable, which are all.
+async fn put(channel: Channel, source: Source, goes_on: impl Fn(u64) -> bool + Clone + Send + 'static) -> Result<u64> {
     let mut client = FlightServiceClient::new(channel).max_encoding_message_size(MOST_MESSAGE_BYTES);
     let sent = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let counted = Arc::clone(&sent);
     let messages = stream::unfold((source, true), move |(mut source, is_first)| {
-        let counted = Arc::clone(&counted);
+        let (counted, goes_on) = (Arc::clone(&counted), goes_on.clone());
         async move {
             if is_first {
                 let messages = source.schema();
                 return Some((messages, (source, false)));
             }
-            if Instant::now() >= deadline {
+            if !goes_on(counted.load(std::sync::atomic::Ordering::Relaxed)) {
                 return None;
             }
             counted.fetch_add(ROWS as u64, std::sync::atomic::Ordering::Relaxed);

@@ -5,6 +5,7 @@
 mod data;
 mod figures;
 mod flight;
+mod flight_read;
 mod http;
 mod limits;
 mod lineage;
@@ -50,6 +51,9 @@ struct Args {
     /// Points of the long history.
     #[arg(long, default_value_t = 1_000_000)]
     points: u64,
+    /// Points that are read over Arrow Flight.
+    #[arg(long, default_value_t = 10_000_000)]
+    read_points: u64,
     /// Seconds of each measured load.
     #[arg(long, default_value_t = 10)]
     load: u64,
@@ -62,6 +66,9 @@ struct Args {
     /// Keep the data in this folder and use what is there already.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Run a debug build as well, to see that everything works; its figures mean nothing.
+    #[arg(long, hide = true)]
+    trial: bool,
     #[command(subcommand)]
     command: Option<Hidden>,
 }
@@ -93,6 +100,8 @@ enum Group {
     Flight,
     /// Named SQL queries beside DuckDB, and a cold CLI.
     Sql,
+    /// Rows read over Arrow Flight.
+    FlightRead,
 }
 
 fn main() -> Result<()> {
@@ -102,7 +111,7 @@ fn main() -> Result<()> {
         Some(Hidden::NullFlight { port }) => return null_flight::serve(port),
         None => {}
     }
-    ensure!(!cfg!(debug_assertions), "figures of a debug build mean nothing: run with --release");
+    ensure!(args.trial || !cfg!(debug_assertions), "figures of a debug build mean nothing: run with --release");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(measure(args))
 }
@@ -133,6 +142,7 @@ async fn measure(args: Args) -> Result<()> {
         runs: args.runs,
         points: args.points,
         sql_points: args.sql_points,
+        read_points: args.read_points,
     };
     let wanted = |group| args.groups.is_empty() || args.groups.contains(&group);
     let mut report = Report::default();
@@ -179,6 +189,9 @@ async fn measure(args: Args) -> Result<()> {
     }
     if wanted(Group::Sql) {
         sql::sql(&setup, scale, &mut report).await?;
+    }
+    if wanted(Group::FlightRead) {
+        flight_read::flight_read(&setup, scale, &mut report).await?;
     }
     let servers = [Kind::Runlake, Kind::Mlflow, Kind::MlflowOne].map(Kind::name);
     println!("{}", report.table(if setup.python.is_some() { &servers } else { &servers[..1] }));

@@ -271,7 +271,7 @@ def test_what_does_not_fit_is_named(api, door, new_run):
         answer = http_put(api, "metrics", table)
         assert (answer.status in (400, 404), expected in answer.message) == (True, True), answer.text
     assert api.history(run, "m") == []
-    for table in ("runs", "latest_metrics", "users", ""):
+    for table in ("experiments", "latest_metrics", "users", ""):
         assert "takes rows in bulk" in refusal(door, table, good)
     assert "has 2 parts" in str(pytest.raises(pa.ArrowException, door_put_path, door, ["metrics", "x"], good).value)
 

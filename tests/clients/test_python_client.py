@@ -1,5 +1,7 @@
 """The Python package: SQL, bulk logging and `runlake.Run`, against the server."""
 
+import datetime
+import importlib.util
 import math
 import re
 import threading
@@ -261,7 +263,6 @@ def test_sql(api, uri, run):
         runlake.sql("DELETE FROM metrics", uri=uri)
 
 
-@pytest.mark.skip(reason="the server has no Flight SQL yet")
 def test_connection(api, uri, run):
     pytest.importorskip("adbc_driver_flightsql")
     import polars as pl
@@ -273,6 +274,19 @@ def test_connection(api, uri, run):
             cursor.execute(query)
             assert cursor.fetch_arrow_table()["step"].to_pylist() == list(range(1000))
         assert pl.read_database(query, connection).height == 1000
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM metrics WHERE run_id = $1 AND step < $2", (run, 10))
+            assert cursor.fetchone() == (10,)
+    # What this process has logged is there to be asked for.
+    runlake.Run(run, uri).log({"late": 1.0}, step=1)
+    with runlake.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT value FROM metrics WHERE run_id = '{run}' AND key = 'late'")
+        assert cursor.fetchall() == [(1.0,)]
+    # Before there was a lake there was nothing in it.
+    then = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+    with runlake.connect(uri, as_of=then) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM metrics")
+        assert cursor.fetchone() == (0,)
 
 
 def test_tokens(tmp_path, monkeypatch):
@@ -317,6 +331,16 @@ def test_tokens(tmp_path, monkeypatch):
         monkeypatch.setenv("RUNLAKE_TOKEN", token)
         runlake.log_metrics(columns(run.run_id, 10, 100), uri)
         assert steps(api, run.run_id) == [7, *range(100, 110)]
+        if importlib.util.find_spec("adbc_driver_flightsql"):
+            password = {"username": "root", "password": "a very long password"}
+            for given in ({"uri": uri}, {"uri": inside}, {"uri": uri, **password}):
+                with runlake.connect(**given) as connection:
+                    with connection.cursor() as cursor:
+                        cursor.execute("SELECT count(*) FROM metrics")
+                        assert cursor.fetchone() == (11,)
+            with pytest.raises(Exception, match="(?i)unauthenticated"):
+                with runlake.connect(uri, token="rl_no_such") as connection:
+                    connection.cursor().execute("SELECT 1")
         monkeypatch.setenv("RUNLAKE_TOKEN", "wrong")
         with pytest.raises(runlake.RunlakeError):
             runlake.log_metrics(columns(run.run_id, 10, 200), uri, timeout=1)

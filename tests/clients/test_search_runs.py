@@ -185,6 +185,40 @@ def test_order(api, made, order, keys):
     assert found == in_order([run for run in runs if not run.deleted], *keys)
 
 
+def took(run):
+    return None if run.end_time is None else run.end_time - run.start_time
+
+
+# MLflow knows neither attribute.
+@pytest.mark.runlake
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("page", [3, 1000])
+def test_order_and_filter_by_duration(api, made, descending, page):
+    experiment_id, runs = made
+    order = [f"attributes.duration {'DESC' if descending else 'ASC'}"]
+    found = ids(api.search_runs([experiment_id], order_by=order, max_results=page))
+    assert found == in_order([run for run in runs if not run.deleted], (took, descending))
+    lasting = sorted({took(run) for run in runs if took(run) is not None})
+    middle = lasting[len(lasting) // 2]
+    found = ids(api.search_runs([experiment_id], filter=f"attributes.duration >= {middle}"))
+    assert found == in_order([run for run in runs if not run.deleted and took(run) is not None and took(run) >= middle])
+
+
+@pytest.mark.runlake
+def test_order_by_dataset(api, new_run, experiment):
+    used = {}
+    for name in ("wine", None, "birds", "iris"):
+        run_id = new_run()
+        used[name] = run_id
+        if name:
+            dataset = {"name": name, "digest": "d1", "source_type": "local", "source": "{}"}
+            api.post("runs/log-inputs", run_id=run_id, datasets=[{"dataset": dataset}])
+    found = ids(api.search_runs([experiment], order_by=["attributes.dataset"]))
+    assert found == [used["birds"], used["iris"], used["wine"], used[None]]
+    found = ids(api.search_runs([experiment], order_by=["attributes.dataset DESC"], max_results=1))
+    assert found == [used["wine"], used["iris"], used["birds"], used[None]]
+
+
 @pytest.mark.parametrize("page", [1, 7, 25, 1000])
 @pytest.mark.parametrize("order", [[], ["metrics.loss DESC", "tags.team"]], ids=["newest first", "by loss"])
 def test_pages_add_up(api, made, page, order):

@@ -127,7 +127,8 @@ class TestDelivery:
         text = {"key": "mlflow.prompt.text", "value": "Hi {{name}}"}
         api.post("model-versions/create", name="p", source="prompt-template", tags=[is_prompt, text])
         api.post("registered-models/create", name="model")
-        created, version = target.wait_for(2)
+        told = {message["entity"]: message for message in target.wait_for(2)}
+        created, version = told["prompt"], told["prompt_version"]
         assert created["data"] == {"name": "p", "tags": {}, "description": None}
         assert version["data"]["template"] == "Hi {{name}}"
 

@@ -1,4 +1,4 @@
-// Walks every page of the web app in a real browser, against a server with the lake of seed.py:
+// Walks every page of the web app in a real browser, against a server with the lake of data/ui/seed.py:
 //
 //     node tests/ui/run.mjs http://127.0.0.1:5000 target/screenshots [--direct] [--binary target/debug/runlake]
 //
@@ -32,14 +32,14 @@ const experimentOf = async (name) => (await api(`experiments/get-by-name?experim
 const runsOf = async (id, filter = "", order = "attributes.start_time ASC", most = 50) => ((await api("runs/search", { experiment_ids: [id], filter, order_by: [order], max_results: most })).runs ?? []).map(({ info }) => info.run_id);
 
 const vision = await experimentOf("vision/classification/resnet");
-assert(vision, `there is no lake of seed.py behind ${server}: run tests/ui/seed.py first`);
+assert(vision, `there is no lake of data/ui/seed.py behind ${server}: run data/ui/seed.py first`);
 const [artifactsRun] = await runsOf(vision, "", "attributes.start_time ASC", 1);
 const evil = (await api("experiments/search", { max_results: 1000, filter: "name LIKE 'probe/%'" })).experiments?.[0]?.experiment_id;
 const [evilRun] = await runsOf(evil);
 const hasSql = (await fetch(`${server}/api/runlake/sql`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ sql: "SELECT 1" }) })).ok;
 
 const { url, close } = flag("--direct") ? { url: server, close() {} } : await serve(server);
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync), args: ["--no-sandbox"] });
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync), args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 
 let passed = 0;
 let failed = 0;
@@ -48,7 +48,7 @@ const complaints = [];
 async function open(theme = "light", size = { width: 1440, height: 900 }) {
   const context = await browser.newContext({ viewport: size, colorScheme: theme, acceptDownloads: true, reducedMotion: "reduce" });
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(60_000);
   page.on("pageerror", (error) => complaints.push(`${page.url()}: ${error.message}`));
   page.on("console", (message) => {
     if (message.type() !== "error") return;
@@ -209,6 +209,25 @@ await check("runs: columns, sort, pin, hide what is constant", async (page) => {
   await shot(page, "runs-table");
 });
 
+await check("runs: a colour is chosen for table and charts", async (page) => {
+  await page.goto(`${url}/experiments/${vision}?draw=3&m=train/loss`);
+  await cards(page).first().locator("canvas").waitFor();
+  const swatch = page.locator("button.swatch").first();
+  const name = await swatch.getAttribute("aria-label");
+  await swatch.click();
+  await page.locator(".swatch-field").evaluate((field) => {
+    field.value = "#123456";
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  await page.locator(".swatch-field").waitFor({ state: "detached" });
+  const color = () => page.getByRole("button", { name, exact: true }).evaluate((el) => getComputedStyle(el).backgroundColor);
+  assert.equal(await color(), "rgb(18, 52, 86)");
+  await page.reload();
+  await page.getByRole("button", { name, exact: true }).waitFor();
+  assert.equal(await color(), "rgb(18, 52, 86)");
+});
+
 await check("runs: columns are moved and widened by hand", async (page) => {
   await page.goto(`${url}/experiments/${vision}?view=table&cols=params.depth,params.optimizer,params.dropout`);
   await rows(page).nth(3).waitFor();
@@ -231,6 +250,10 @@ await check("runs: groups with aggregates, bands", async (page) => {
   await cards(page).nth(1).locator("canvas").waitFor();
   await page.getByRole("button", { name: "Runs of the group adam", exact: true }).click();
   assert((await gridCount(page)) > 20);
+  await page.getByRole("button", { name: "Axes and lines" }).click();
+  await page.getByLabel("Bands reach").selectOption("deviation");
+  await page.waitForURL(/spread=sd/);
+  await page.keyboard.press("Escape");
   await page.waitForTimeout(400);
   await shot(page, "runs-groups");
   await accessible(page);
@@ -270,19 +293,61 @@ await check("runs: select by keyboard, tag, delete, restore", async (page) => {
   await page.waitForFunction(() => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") === "4");
 });
 
+await check("runs: all that fit the filter are tagged, loaded or not", async (page) => {
+  const id = await experimentOf("ops/nightly");
+  await page.goto(`${url}/experiments/${id}?view=table`);
+  await rows(page).nth(3).waitFor();
+  await page.getByLabel("Select all loaded runs").check();
+  await page.getByRole("button", { name: /^Select all 420 that fit the filter/ }).click();
+  await page.getByText("All 420 selected").waitFor();
+  await accessible(page);
+  await page.getByRole("button", { name: "Tag…" }).click();
+  await page.getByRole("dialog", { name: "Tag all 420 runs that fit the filter" }).waitFor();
+  const mark = `m${Date.now()}`;
+  await page.getByLabel("Tag, as key=value").fill(`swept=${mark}`);
+  await page.getByRole("button", { name: "Set", exact: true }).click();
+  await page.getByText("Tagged 420 runs.").waitFor();
+  assert.equal((await runsOf(id, `tags.swept = '${mark}'`, "attributes.start_time ASC", 1000)).length, 420);
+  // One box less is a selection of those that are loaded.
+  await page.getByLabel("Select night-420").uncheck();
+  await page.getByText("All 420 selected").waitFor({ state: "detached" });
+});
+
+await check("runs: sorted by duration and by dataset", async (page) => {
+  await page.goto(`${url}/experiments/${vision}?view=table&cols=attributes.duration,attributes.dataset`);
+  await rows(page).nth(3).waitFor();
+  const cells = (column) => page.locator(`[role=gridcell][aria-colindex="${column}"]`).allInnerTexts();
+  await page.getByRole("button", { name: "Sort by Duration" }).click();
+  await page.getByRole("columnheader", { name: /Duration/ }).and(page.locator("[aria-sort=ascending]")).waitFor();
+  await page.waitForFunction(() => /^1m 59s/.test(document.querySelector('[role=gridcell][aria-colindex="3"]')?.textContent ?? ""));
+  await page.getByRole("button", { name: "Sort by Dataset" }).click();
+  await page.getByRole("columnheader", { name: /Dataset/ }).and(page.locator("[aria-sort=ascending]")).waitFor();
+  await page.waitForFunction(() => document.querySelector('[role=gridcell][aria-colindex="4"]')?.textContent === "birds (b1rd5v2)");
+  await page.getByRole("button", { name: "Sort by Dataset" }).click();
+  await page.waitForFunction(() => document.querySelector('[role=gridcell][aria-colindex="4"]')?.textContent === "birds (b1rd5v3)");
+  assert((await cells(4)).slice(0, 5).every((text) => text === "birds (b1rd5v3)"));
+});
+
 await check("runs: saved views and export", async (page) => {
   await page.goto(`${url}/experiments/${vision}?view=table&q=params.optimizer+%3D+'sgd'`);
   await rows(page).nth(3).waitFor();
   const many = await gridCount(page);
   await page.getByRole("button", { name: "Views" }).click();
   await page.getByRole("menuitem", { name: "Save this view…" }).click();
-  await page.getByLabel("Name", { exact: true }).fill("only sgd");
+  await page.getByLabel("Name", { exact: true }).fill("only sgd & no other");
   await page.getByRole("button", { name: "Save", exact: true }).click();
-  await page.goto(`${url}/experiments/${vision}?view=table`);
-  await page.getByRole("button", { name: "Views" }).click();
-  await page.getByRole("menuitem", { name: "only sgd" }).click();
-  await page.waitForURL(/sgd/);
-  await page.waitForFunction((count) => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") === String(count + 1), many);
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  // It is kept with the experiment: another browser has it as well.
+  const other = await open();
+  await other.goto(`${url}/experiments/${vision}?view=table`);
+  await other.getByRole("button", { name: "Views" }).click();
+  await other.getByRole("menuitem", { name: "only sgd & no other" }).click();
+  await other.waitForURL(/sgd/);
+  await other.waitForFunction((count) => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") === String(count + 1), many);
+  await other.getByRole("button", { name: "Views" }).click();
+  await other.getByRole("button", { name: "Remove only sgd & no other" }).click();
+  await other.getByRole("menuitem", { name: "only sgd & no other" }).waitFor({ state: "detached" });
+  await other.context().close();
   await page.getByRole("button", { name: "Export" }).click();
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("menuitem", { name: "CSV" }).click()]);
   const text = readFileSync(await download.path(), "utf8");
@@ -322,6 +387,13 @@ await check("charts: axes, zoom, full size, downloads", async (page) => {
   await card.getByRole("button", { name: "loss in full size" }).click();
   await page.locator("dialog .chart canvas").waitFor();
   await page.waitForTimeout(300);
+  const ends = page.getByRole("dialog").getByLabel("Y to");
+  await ends.fill("1.5");
+  await ends.press("Enter");
+  await page.getByRole("dialog").getByLabel("X from").fill("50");
+  await page.getByRole("dialog").getByLabel("X from").press("Enter");
+  await page.getByRole("dialog").getByRole("button", { name: "Reset zoom" }).waitFor();
+  await page.waitForTimeout(300);
   await shot(page, "charts-full");
   await accessible(page);
 });
@@ -330,6 +402,60 @@ async function shotHovering(page, name) {
   await page.waitForTimeout(200);
   await page.screenshot({ path: join(folder, `${name}.png`) });
 }
+
+await check("charts: a metric as x axis", async (page) => {
+  await page.goto(`${url}/experiments/${vision}?view=charts&m=valid/accuracy&draw=5`);
+  await cards(page).first().locator("canvas").waitFor();
+  await page.getByLabel("X axis by a metric").selectOption("valid/loss");
+  await page.waitForURL(/x=metric/);
+  const card = cards(page).first();
+  await card.locator("canvas").waitFor();
+  const box = await card.locator(".u-over").boundingBox();
+  await page.mouse.move(box.x + box.width * 0.5, box.y + 40);
+  await page.locator(".tip .x", { hasText: /^valid\/loss \d/ }).waitFor();
+  await shotHovering(page, "charts-metric-axis");
+  await accessible(page);
+  await page.getByRole("button", { name: "Step" }).click();
+  await page.waitForFunction(() => !location.search.includes("metric"));
+});
+
+await check("charts: expressions of metrics", async (page) => {
+  await page.goto(`${url}/experiments/${vision}?view=charts&draw=5`);
+  await page.getByRole("button", { name: "Chart", exact: true }).click();
+  await page.getByLabel("Kind").selectOption("expression");
+  const text = page.getByLabel("Expression", { exact: true });
+  await text.fill("train/loss - ");
+  await page.getByText("Something is missing at the end.").waitFor();
+  assert(await page.getByRole("button", { name: "Add", exact: true }).isDisabled());
+  await accessible(page);
+  await text.fill("log(valid/loss) - log(train/loss)");
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  const card = cards(page).first();
+  await card.getByRole("heading", { name: "log(valid/loss) - log(train/loss)" }).waitFor();
+  await card.getByRole("img", { name: /: 5 lines/ }).waitFor();
+  const [csv] = await Promise.all([page.waitForEvent("download"), card.hover().then(() => card.getByRole("button", { name: /^Download log/ }).click()).then(() => page.getByRole("menuitem", { name: /CSV/ }).click())]);
+  const drawn = readFileSync(await csv.path(), "utf8").trim().split("\n").slice(1).map((line) => line.split(","));
+  const [run, , , step, , value] = drawn[3];
+  const at = async (key) => (await api(`metrics/get-history?run_id=${run}&metric_key=${encodeURIComponent(key)}&max_results=5000`)).metrics.find((point) => String(point.step) === step).value;
+  assert(Math.abs(Math.log(await at("valid/loss")) - Math.log(await at("train/loss")) - Number(value)) < 1e-9, `${value} at step ${step}`);
+  await page.reload();
+  await card.getByRole("img", { name: /: 5 lines/ }).waitFor();
+  await shot(page, "charts-expression");
+});
+
+await check("charts: timeline of runs", async (page) => {
+  await page.goto(`${url}/experiments/${vision}?view=charts`);
+  await page.getByRole("button", { name: "Chart", exact: true }).click();
+  await page.getByLabel("Kind").selectOption("timeline");
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  const timeline = page.getByRole("region", { name: "Timeline of runs" });
+  await timeline.waitFor();
+  assert.equal(await timeline.getByRole("listitem").count(), 160);
+  await shot(page, "charts-timeline");
+  await accessible(page);
+  await timeline.getByRole("link").first().click();
+  await page.waitForURL(/\/runs\//);
+});
 
 await check("charts: parallel coordinates filter the table", async (page) => {
   await page.goto(`${url}/experiments/${vision}?cards=parallel(params.learning_rate,params.depth,params.dropout,metrics.valid/accuracy)`);
@@ -542,6 +668,12 @@ await check("models: a logged model", async (page) => {
   await page.getByText("float32 (any × 10)").waitFor();
   await shot(page, "logged-model");
   await accessible(page);
+  await page.getByRole("button", { name: "Tag", exact: true }).click();
+  await page.getByLabel("Key of the tag").fill("checked");
+  await page.getByLabel("Value of the tag").fill("by test");
+  await page.getByRole("button", { name: "Set", exact: true }).click();
+  await page.getByRole("button", { name: "Remove tag checked" }).click();
+  await page.getByRole("button", { name: "Remove tag checked" }).waitFor({ state: "detached" });
   await page.getByRole("link", { name: "Artifacts" }).click();
   await page.getByRole("button", { name: /MLmodel/ }).click();
   await page.locator(".code").waitFor();
@@ -618,6 +750,8 @@ await check("across: palette, shortcuts, theme", async (page) => {
   await page.keyboard.press("?");
   await page.getByRole("dialog", { name: "Keyboard" }).waitFor();
   await page.keyboard.press("Escape");
+  await page.keyboard.press("2");
+  await page.waitForURL(/\/metrics$/);
   await page.keyboard.press("g");
   await page.keyboard.press("m");
   await page.waitForURL(/\/models$/);
@@ -662,7 +796,7 @@ await check("stored markup never runs", async (page) => {
     await page.waitForTimeout(400);
     assert.equal(await page.evaluate(() => window.__xss), undefined, where);
   };
-  const places = ["/", `/experiments/${evil}`, `/experiments/${evil}?view=charts&group=params.evil&cards=bar(metrics.evil%20metric)`, `/runs/${evilRun}`, `/runs/${evilRun}/metrics`, `/compare?runs=${evilRun},${artifactsRun}&all=1`, `/compare?runs=${evilRun},${artifactsRun}&tab=plots`, `/lineage?of=run:${evilRun}`];
+  const places = ["/", `/experiments/${evil}`, `/experiments/${evil}?view=charts&group=params.evil&cards=bar(metrics.evil%20metric);timeline();expression(%60evil%20metric%60);expression(%3Cimg%20src=x%20onerror=alert(1)%3E)`, `/runs/${evilRun}`, `/runs/${evilRun}/metrics`, `/compare?runs=${evilRun},${artifactsRun}&all=1`, `/compare?runs=${evilRun},${artifactsRun}&tab=plots`, `/lineage?of=run:${evilRun}`];
   for (const place of places) {
     await page.goto(url + place);
     await page.waitForLoadState("networkidle").catch(() => {});

@@ -1,6 +1,7 @@
 //! A running server, as the commands talk to it: with the credentials that MLflow's clients take from the environment.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -43,11 +44,38 @@ impl Credentials {
 pub(crate) struct Server {
     url: String,
     credentials: Credentials,
+    /// Made with the first request, and kept with its connections.
+    client: OnceLock<Client>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Refusal {
+    error_code: Option<String>,
     message: String,
+}
+
+/// Why a request to MLflow's part of a server got no good answer.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// Nothing was done, as nobody is there, or nobody who is able to now.
+    Away(Failure),
+    /// No answer came, so that nobody knows whether it was done.
+    Lost(Failure),
+    /// There is no such thing.
+    Absent(Failure),
+    /// Anything else.
+    Otherwise(Failure),
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Away(failure)
+            | Refused::Lost(failure)
+            | Refused::Absent(failure)
+            | Refused::Otherwise(failure) => failure,
+        }
+    }
 }
 
 impl Server {
@@ -61,7 +89,58 @@ impl Server {
             )));
         }
         let credentials = Credentials::of(|name| std::env::var(name).ok());
-        Ok(Self { url: text.trim_end_matches('/').to_owned(), credentials })
+        Ok(Self { url: text.trim_end_matches('/').to_owned(), credentials, client: OnceLock::new() })
+    }
+
+    /// Its address, without a slash at the end.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sends a request to `/api/2.0/<path>`, and gives the answer's bytes.
+    pub(crate) async fn mlflow(
+        &self,
+        path: &str,
+        request: impl FnOnce(Client, &str) -> RequestBuilder,
+    ) -> Result<Bytes, Refused> {
+        let url = format!("{}/api/2.0/{path}", self.url);
+        let request = self.authorised(request(self.client().map_err(Refused::Otherwise)?, &url));
+        let response = request.send().await.map_err(|error| {
+            let failure = self.unreachable(&error);
+            if error.is_connect() { Refused::Away(failure) } else { Refused::Lost(failure) }
+        })?;
+        let status = response.status();
+        let answer = response.bytes().await.map_err(|error| Refused::Lost(self.unreachable(&error)))?;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let refusal = serde_json::from_slice::<Refusal>(&answer).ok();
+        let code = refusal.as_ref().and_then(|refusal| refusal.error_code.clone());
+        let reason =
+            refusal.map_or_else(|| format!("status {status}; is it an MLflow server?"), |refusal| refusal.message);
+        let failure = Failure::new(format!("{url} refused: {reason}"));
+        Err(match status.as_u16() {
+            429 | 503 => Refused::Away(failure),
+            502 | 504 => Refused::Lost(failure),
+            404 if code.as_deref() == Some("RESOURCE_DOES_NOT_EXIST") => Refused::Absent(failure),
+            _ => Refused::Otherwise(failure),
+        })
+    }
+
+    fn client(&self) -> Result<Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
+        }
+        let made = client()?;
+        Ok(self.client.get_or_init(|| made).clone())
+    }
+
+    fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.credentials {
+            Credentials::None => request,
+            Credentials::Token(token) => request.bearer_auth(token),
+            Credentials::Password { name, password } => request.basic_auth(name, Some(password)),
+        }
     }
 
     /// The same server as any MLflow server: where models are found.
@@ -137,12 +216,7 @@ impl Server {
     /// The answer to a request, if it is a good one.
     async fn respond(&self, path: &str, request: impl FnOnce(Client, &str) -> RequestBuilder) -> Result<Response> {
         let url = format!("{}/api/runlake/{path}", self.url);
-        let request = request(client()?, &url);
-        let request = match &self.credentials {
-            Credentials::None => request,
-            Credentials::Token(token) => request.bearer_auth(token),
-            Credentials::Password { name, password } => request.basic_auth(name, Some(password)),
-        };
+        let request = self.authorised(request(self.client()?, &url));
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         if status.is_success() {
@@ -150,7 +224,7 @@ impl Server {
         }
         let answer = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         let reason = match serde_json::from_slice(&answer) {
-            Ok(Refusal { message }) => message,
+            Ok(Refusal { message, .. }) => message,
             Err(_) => format!("status {status}; is it a runlake server?"),
         };
         Err(Failure::new(format!("{url} refused: {reason}")))

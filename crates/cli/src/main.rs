@@ -3,11 +3,13 @@
 mod client;
 mod config;
 mod doctor;
+mod environments;
 mod lake;
 mod lineage;
 mod logging;
 mod models;
 mod registry;
+mod run;
 mod secret_input;
 mod server;
 mod sql;
@@ -22,9 +24,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{LakeArgs, ServerArgs};
+use crate::environments::EnvironmentCommand;
 use crate::lineage::LineageArgs;
 use crate::models::ModelsCommand;
 use crate::registry::RegistryCommand;
+use crate::run::RunArgs;
 use crate::sql::SqlArgs;
 use crate::terminal::complain;
 use crate::tokens::TokenCommand;
@@ -55,6 +59,7 @@ Examples:
   runlake sql \"SELECT * FROM runs_wide('iris')\"   every run with its params and metrics
   runlake models serve -m models:/MyModel@champion --port 8080
                                                   scores with a model over HTTP
+  runlake run ./project -P alpha=0.5              run an MLflow project, and track it
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
 #[derive(Debug, Subcommand)]
@@ -94,6 +99,11 @@ enum Command {
     /// place such as s3://bucket/path.
     #[command(subcommand)]
     Models(Box<ModelsCommand>),
+    /// Runs an MLflow project: fetches it, makes what it needs, and tracks the run on a server.
+    Run(Box<RunArgs>),
+    /// Lists and removes the environments that were made for projects.
+    #[command(subcommand)]
+    Env(EnvironmentCommand),
     /// Checks a lake and says what it finds. Exit code 1 if something is wrong.
     ///
     /// Reads only, and can be used beside a running server.
@@ -155,6 +165,8 @@ async fn run(command: Command) -> Result {
         Command::Lineage(args) => lineage::run(args).await,
         Command::Sql(args) => sql::run(*args).await,
         Command::Models(command) => models::run(*command).await,
+        Command::Run(args) => run::run(*args).await,
+        Command::Env(command) => environments::run(&command),
         Command::Doctor(args) => doctor::run(args).await,
     }
 }

@@ -68,9 +68,11 @@ impl Identity {
     /// Begins a session for whoever knows the password.
     pub async fn log_in(&self, name: &str, password: &str, peer: Option<IpAddr>) -> Result<NewSession> {
         let credentials = Credentials::Password { name: name.to_owned(), password: password.to_owned() };
+        let hash = async || self.directory(|directory| directory.get(name)?.user.password_hash.clone()).await;
+        let before = hash().await?;
         let principal = self.authenticate(&credentials, peer).await?;
-        let hash = self.directory(|directory| directory.get(name)?.user.password_hash.clone()).await?;
-        let password_hash = hash.ok_or(Error::Unauthenticated)?;
+        // The session is good for the password that was given, not for one that was set meanwhile.
+        let password_hash = hash().await?.filter(|hash| before.as_ref() == Some(hash)).ok_or(Error::Unauthenticated)?;
         let (secret, csrf_token) = (secret::random()?, secret::random()?);
         let (sessions, now) = (&self.inner.sessions, self.now());
         let micros = i64::try_from(sessions.lifetime.as_micros()).unwrap_or(i64::MAX);

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ring::digest::{Context, SHA256};
+use runlake_yaml as yaml;
 
 use crate::fetch::hex;
 use crate::mlmodel::inside;
-use crate::{Error, MlModel, Result, yaml};
+use crate::{Error, MlModel, Result};
 
 /// What the worker needs beside the model's own packages.
 const WORKER_NEEDS: &str = "pyarrow";
@@ -45,7 +46,7 @@ impl Needs {
             }
             let list = |key: &str| -> Result<Vec<String>> {
                 let Some(node) = root.get(key) else { return Ok(Vec::new()) };
-                node.items(&name, key)?.iter().map(|item| item.text(&name, key)).collect()
+                node.items(&name, key)?.iter().map(|item| Ok(item.text(&name, key)?)).collect()
             };
             needs.build = list("build_dependencies")?;
             for line in list("dependencies")? {

@@ -11,18 +11,9 @@ pub enum Error {
     /// The command was not meant like that: a URI that is none, options that exclude each other.
     #[error("{0}")]
     Usage(String),
-    /// A file of the model is wrong, at a line and column that count from one.
-    #[error("{file}, line {line}, column {column}: {problem}")]
-    File {
-        /// The file.
-        file: String,
-        /// The line.
-        line: usize,
-        /// The column.
-        column: usize,
-        /// What is wrong there.
-        problem: String,
-    },
+    /// A file of the model is wrong.
+    #[error(transparent)]
+    File(#[from] runlake_yaml::Error),
     /// The model could not be found or fetched.
     #[error("{0}")]
     Fetch(String),

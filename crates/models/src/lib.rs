@@ -14,7 +14,6 @@ pub mod pool;
 pub mod request;
 pub mod serve;
 pub mod signature;
-mod yaml;
 
 pub use error::{Error, Result};
 pub use mlmodel::MlModel;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::signature::{Param, Schema, Signature};
-use crate::yaml::{self, Node};
 use crate::{Error, Result};
+use runlake_yaml::{self as yaml, Node};
 
 /// Its name in the model's folder.
 pub const FILE: &str = "MLmodel";
@@ -94,7 +94,7 @@ impl MlModel {
         for (key, node) in entries {
             let name = key.text(file, "a key of MLmodel")?;
             let text = |what: &str| -> Result<Option<String>> {
-                if node.is_null() { Ok(None) } else { node.verbatim(file, what).map(Some) }
+                if node.is_null() { Ok(None) } else { Ok(Some(node.verbatim(file, what)?)) }
             };
             match name.as_str() {
                 "flavors" => model.flavors = flavors(file, node)?,
@@ -119,7 +119,7 @@ impl MlModel {
             }
         }
         if model.flavors.is_empty() {
-            return Err(root.error(file, "there are no flavors, so nothing can load this model"));
+            return Err(root.error(file, "there are no flavors, so nothing can load this model").into());
         }
         Ok(model)
     }
@@ -235,7 +235,7 @@ fn signature(file: &str, node: &Node) -> Result<Signature> {
 
 fn example(file: &str, node: &Node) -> Result<Example> {
     let Some(path) = node.get("artifact_path") else {
-        return Err(node.error(file, "saved_input_example_info has no artifact_path"));
+        return Err(node.error(file, "saved_input_example_info has no artifact_path").into());
     };
     let request_path = match node.get("serving_input_path").filter(|path| !path.is_null()) {
         Some(path) => Some(path.text(file, "serving_input_path")?),

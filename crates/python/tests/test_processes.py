@@ -165,7 +165,7 @@ started = time.monotonic()
 try:
     run.flush(30)
 except KeyboardInterrupt:
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
 else:
     raise AssertionError
 finally:
@@ -189,7 +189,7 @@ for step in range(100):
 """,
         remote,
     )
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
     assert "runlake-sync" in done.stderr
     assert len(list((tmp_path / "spool").rglob("*.arrow"))) == 1
 

@@ -16,6 +16,9 @@ pub enum Error {
     /// The text is no SQL, names what is not there, or cannot be computed.
     #[error("{0}")]
     Invalid(String),
+    /// A parameter decides what columns the answer has, and has no value.
+    #[error("{}", .0.message)]
+    Unbound(Unbound),
     /// The statement would change something.
     #[error(
         "{statement} is refused: SQL only reads here (SELECT, WITH, EXPLAIN, SHOW, DESCRIBE); the lake is written by the \
@@ -57,11 +60,19 @@ pub enum Error {
     Internal(String),
 }
 
+/// See [`Error::Unbound`].
+#[derive(Debug)]
+pub struct Unbound {
+    pub(crate) message: String,
+    /// All parameters of the statement.
+    pub(crate) names: Vec<String>,
+}
+
 impl Error {
     /// What the caller should do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid(_) | Self::ReadOnly { .. } | Self::TooManyRows(_) => ErrorKind::Invalid,
+            Self::Invalid(_) | Self::Unbound(_) | Self::ReadOnly { .. } | Self::TooManyRows(_) => ErrorKind::Invalid,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Resources(_) | Self::Busy(_) => ErrorKind::Overloaded,
             Self::TimedOut(_) | Self::Abandoned(_) | Self::Cancelled => ErrorKind::Conflict,

@@ -11,6 +11,7 @@ mod catalog;
 mod error;
 pub mod format;
 mod functions;
+mod kept;
 mod parameters;
 mod queries;
 mod session;
@@ -21,7 +22,7 @@ mod yielding;
 
 pub use answer::Answer;
 pub use catalog::{DATABASE, MLFLOW, PUBLIC, functions, tables};
-pub use error::{Error, Result};
+pub use error::{Error, Result, Unbound};
 pub use parameters::{Parameters, Value};
 pub use queries::{Described, Load, Queries, Request, instant};
 pub use settings::Settings;

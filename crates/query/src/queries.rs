@@ -12,19 +12,20 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt as _;
 use runlake_engine::{Engine, View};
-use runlake_types::Timestamp;
+use runlake_types::{Seq, Timestamp};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::answer::{self, AbortOnDrop, Answer};
 use crate::functions::Lake;
+use crate::kept::Kept;
 use crate::{Error, Parameters, Result, Settings, session, statement};
 
 /// Batches that are computed ahead of their reader.
 const AHEAD: usize = 4;
 
 /// A statement and how to answer it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
     /// One statement.
     pub sql: String,
@@ -36,6 +37,8 @@ pub struct Request {
     pub row_limit: Option<u64>,
     /// Stop after this time, if it is less than the operator's limit.
     pub time_limit: Option<Duration>,
+    /// Text as dictionaries, each of one batch: less to send and to read where values repeat.
+    pub dictionaries: bool,
 }
 
 /// A UTC time as RFC 3339 writes it, such as `2026-05-03T12:00:00Z`; for [`Request::as_of`].
@@ -54,9 +57,10 @@ impl Request {
 /// What is known of a statement before it runs.
 #[derive(Debug, Clone)]
 pub struct Described {
-    /// Columns of its answer.
-    pub schema: SchemaRef,
-    /// Its parameters as columns, in order; the types are a guess where the statement does not tell.
+    /// Columns of its answer; `None` where they depend on a parameter that has no value yet.
+    pub schema: Option<SchemaRef>,
+    /// Its parameters as columns, in order, called `$1` or `$name`. Where the statement does not tell a type, it is text,
+    /// and [`Parameters::check`] takes any.
     pub parameters: SchemaRef,
 }
 
@@ -133,6 +137,7 @@ struct Inner {
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
     done: Done,
+    kept: Kept,
     /// Threads of their own: a heavy query does not stall writes. Taken when it is dropped.
     runtime: Option<Runtime>,
 }
@@ -170,6 +175,7 @@ impl Queries {
             turns,
             waiting: AtomicUsize::new(0),
             done: Done::default(),
+            kept: Kept::default(),
             runtime,
         })))
     }
@@ -208,9 +214,20 @@ impl Queries {
         let task = self.runtime().spawn(async move {
             let _turn = turn;
             let mut clock = Clock::new(&request, &inner.settings);
-            let planned = inner.planned(&request, &mut clock).await?;
-            let schema = answer::outward(planned.plan.schema().as_arrow());
-            Ok(Described { schema, parameters: crate::parameters::schema(&planned.plan)? })
+            match inner.planned(&request, &mut clock).await {
+                Ok(planned) => {
+                    let schema = answer::outward(planned.plan.schema().as_arrow(), request.dictionaries);
+                    let parameters = crate::parameters::schema(&planned.plan)?;
+                    // As a rule the answer is asked for next.
+                    inner.kept.keep(request, planned);
+                    Ok(Described { schema: Some(schema), parameters })
+                }
+                Err(Error::Unbound(parameters)) => Ok(Described {
+                    schema: None,
+                    parameters: crate::parameters::unknown(parameters.names.iter().map(String::as_str)),
+                }),
+                Err(error) => Err(error),
+            }
         });
         let _query = AbortOnDrop(task.abort_handle());
         task.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
@@ -228,6 +245,11 @@ impl Queries {
             rows: inner.done.rows.load(Ordering::Relaxed),
             time: Duration::from_micros(inner.done.micros.load(Ordering::Relaxed)),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.0.kept
     }
 
     fn runtime(&self) -> &Runtime {
@@ -277,8 +299,10 @@ struct Door {
     truncated: Arc<AtomicBool>,
 }
 
-struct Planned {
+pub(crate) struct Planned {
     state: SessionState,
+    /// The position of the log that it stands at.
+    pub(crate) seq: Seq,
     plan: LogicalPlan,
     /// Rows after which the answer ends, and whether that is the operator's limit.
     most: Option<(u64, bool)>,
@@ -299,18 +323,22 @@ impl Inner {
     async fn planned(&self, request: &Request, clock: &mut Clock) -> Result<Planned> {
         let deadline = clock.deadline();
         let planning = async {
-            let statement = statement::parse(&request.sql, &request.parameters)?;
             let view = self.view(request.as_of).await?;
+            let seq = view.seq();
+            if let Some(kept) = self.kept.take(request, seq) {
+                return Ok(kept);
+            }
+            let statement = statement::parse(&request.sql, &request.parameters)?;
             let lake = Lake { tables: session::over_tables(self.base(), &view), view, deadline };
             let state = session::over_all(&lake);
             let plan = statement::plan(&state, statement, request.parameters.values()).await?;
-            self.limited(state, plan, request.row_limit)
+            self.limited(state, seq, plan, request.row_limit)
         };
         clock.run(planning).await?
     }
 
     /// One row more than the limit is computed, to know whether there are more.
-    fn limited(&self, state: SessionState, plan: LogicalPlan, wanted: Option<u64>) -> Result<Planned> {
+    fn limited(&self, state: SessionState, seq: Seq, plan: LogicalPlan, wanted: Option<u64>) -> Result<Planned> {
         let most = match (wanted, self.settings.row_limit) {
             (Some(wanted), Some(allowed)) if wanted <= allowed => Some((wanted, false)),
             (_, Some(allowed)) => Some((allowed, true)),
@@ -326,17 +354,19 @@ impl Inner {
             }
             _ => plan,
         };
-        Ok(Planned { state, plan, most: most.filter(|_| is_rows) })
+        Ok(Planned { state, seq, plan, most: most.filter(|_| is_rows) })
     }
 
     async fn answer(
         &self,
-        planned: Planned,
+        mut planned: Planned,
         request: &Request,
         mut clock: Clock,
         Door { head, rows, truncated }: Door,
         noted: &mut Noted<'_>,
     ) {
+        // The moment that now() stands for.
+        planned.state.mark_start_execution();
         let started = clock
             .run(async {
                 let physical = planned.state.create_physical_plan(&planned.plan).await?;
@@ -348,7 +378,7 @@ impl Inner {
             Ok(batches) => batches,
             Err(error) => return drop(head.send(Err(error))),
         };
-        let schema = answer::outward(&batches.schema());
+        let schema = answer::promised(planned.plan.schema().as_arrow(), &batches.schema(), request.dictionaries);
         if head.send(Ok(Arc::clone(&schema))).is_err() {
             return;
         }

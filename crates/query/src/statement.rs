@@ -3,6 +3,7 @@
 //! What is allowed is decided on the plan, not on the text: whatever the parser takes a statement for, a plan that would
 //! change something has a node that says so.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::common::{ParamValues, TableReference};
@@ -15,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 
 use crate::catalog;
-use crate::{Error, Parameters, Result};
+use crate::{Error, Parameters, Result, Unbound};
 
 /// Length of a statement at most.
 const SQL_BYTES: usize = 1 << 20;
@@ -40,14 +41,22 @@ pub(crate) fn parse(sql: &str, parameters: &Parameters) -> Result<Statement> {
             return Err(Error::Invalid(format!("one statement at a time, please: there are {}", more + 1)));
         }
     };
-    let mut tidy = Tidy { marks: 0, parameters };
-    if let ControlFlow::Break(problem) = visit(&mut statement, &mut tidy) {
-        return Err(Error::Invalid(problem));
+    let mut tidy = Tidy { marks: 0, names: BTreeSet::new(), unbound: None, parameters };
+    let _whole = visit(&mut statement, &mut tidy);
+    match tidy.unbound {
+        None => Ok(statement),
+        Some(message) => Err(Error::Unbound(Unbound { message, names: in_order(tidy.names) })),
     }
-    Ok(statement)
 }
 
-fn visit(statement: &mut Statement, tidy: &mut Tidy<'_>) -> ControlFlow<String> {
+/// `$2` before `$10`.
+fn in_order(names: BTreeSet<String>) -> Vec<String> {
+    let mut names: Vec<String> = names.into_iter().collect();
+    names.sort_by_key(|name| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX));
+    names
+}
+
+fn visit(statement: &mut Statement, tidy: &mut Tidy<'_>) -> ControlFlow<()> {
     match statement {
         Statement::Statement(statement) => statement.visit(tidy),
         Statement::Explain(explain) => visit(&mut explain.statement, tidy),
@@ -59,23 +68,28 @@ fn visit(statement: &mut Statement, tidy: &mut Tidy<'_>) -> ControlFlow<String> 
 /// columns depend on them.
 struct Tidy<'a> {
     marks: usize,
+    /// Parameters that were met.
+    names: BTreeSet<String>,
+    /// What is to be said of the first that has no value and needs one.
+    unbound: Option<String>,
     parameters: &'a Parameters,
 }
 
 impl VisitorMut for Tidy<'_> {
-    type Break = String;
+    type Break = ();
 
-    fn pre_visit_value(&mut self, value: &mut datafusion::sql::sqlparser::ast::ValueWithSpan) -> ControlFlow<String> {
-        if let Token::Placeholder(name) = &mut value.value
-            && name == "?"
-        {
-            self.marks += 1;
-            *name = format!("${}", self.marks);
+    fn pre_visit_value(&mut self, value: &mut datafusion::sql::sqlparser::ast::ValueWithSpan) -> ControlFlow<()> {
+        if let Token::Placeholder(name) = &mut value.value {
+            if name == "?" {
+                self.marks += 1;
+                *name = format!("${}", self.marks);
+            }
+            self.names.insert(name.clone());
         }
         ControlFlow::Continue(())
     }
 
-    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<String> {
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         let TableFactor::Table { args: Some(arguments), name: function, .. } = factor else {
             return ControlFlow::Continue(());
         };
@@ -85,9 +99,10 @@ impl VisitorMut for Tidy<'_> {
             match self.parameters.token(name) {
                 Some(token) => value.value = token,
                 None => {
-                    return ControlFlow::Break(format!(
-                        "the arguments of {function} decide what columns it has: give a value for {name}, or write it out"
-                    ));
+                    // The walk goes on: it finds the other parameters.
+                    self.unbound.get_or_insert_with(|| {
+                        format!("the arguments of {function} decide what columns it has: give a value for {name}, or write it out")
+                    });
                 }
             }
         }

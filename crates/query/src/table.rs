@@ -68,7 +68,7 @@ impl ViewTable {
         let (touched, untouched) = scan.split(|file| file.may_hold_any(&keys));
         let mut plans = Vec::with_capacity(3);
         plans.extend(untouched.plain()?);
-        plans.extend(touched.without(self.table, keys)?);
+        plans.extend(touched.without(keys)?);
         let rows: Vec<_> = changed.into_iter().filter_map(|(_, row)| row).collect();
         plans.extend(memory::state(self.table, &self.schema, rows, touched.projection().cloned())?);
         Ok(plans)
@@ -96,7 +96,7 @@ impl TableProvider for ViewTable {
 
     async fn scan(
         &self,
-        _session: &dyn Session,
+        session: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
@@ -104,7 +104,8 @@ impl TableProvider for ViewTable {
         let wanted = Wanted::of(self.table, filters);
         let snapshot = self.view.snapshot(self.table);
         let live: Vec<_> = snapshot.files().iter().filter(|file| wanted.may_be_in(file)).cloned().collect();
-        let scan = FileScan::new(&self.schema, live, projection, limit);
+        let scan = FileScan::new(session, self.table, &self.schema, live, projection, limit)?
+            .ordered(wanted.leading().is_some());
         let mut plans = match self.table.kind() {
             TableKind::State => self.scan_state(scan, &wanted).await?,
             TableKind::Facts => {

@@ -30,6 +30,10 @@ impl Lake {
 
     async fn with(settings: Settings) -> Self {
         let store = Store::open("memory://", &StoreSettings::default()).await.expect("opens");
+        Self::over(store, settings).await
+    }
+
+    async fn over(store: Store, settings: Settings) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let engine = Engine::open(store, runlake_engine::Settings::default(), clock).await.expect("opens");
         let tracking = Tracking::open(engine.clone(), TrackingSettings::default()).await.expect("opens");

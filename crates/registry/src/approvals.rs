@@ -15,7 +15,7 @@ use runlake_types::{KeyBuilder, TableId, WriteBatch, unique_id};
 use crate::events::Told;
 use crate::models::{key_of, model_row};
 use crate::versions::version_row;
-use crate::{Acting, Error, Registry, Result, names};
+use crate::{Acting, Error, Registry, Result, names, stages};
 
 /// How many approvals a policy may ask for.
 const MAX_APPROVALS: i64 = 100;
@@ -254,8 +254,8 @@ impl Acting<'_> {
             Change::SetAlias { alias } => names::new_alias(alias)?,
             Change::DeleteAlias { alias } => names::alias(alias)?,
             Change::Transition { stage, archive_existing } => {
-                if *archive_existing && !matches!(stage, Stage::Staging | Stage::Production) {
-                    return Err(Error::invalid("Existing versions are archived only for Staging and Production."));
+                if *archive_existing {
+                    stages::check_archiving(*stage, stage.as_str())?;
                 }
             }
         }
@@ -289,13 +289,14 @@ impl Acting<'_> {
     }
 
     /// Approves or rejects a request. The last approval that was missing makes the change. Earlier votes count only of
-    /// users who `may_decide` still: they may have been removed, or given a lesser role.
+    /// users who `may_decide` still: they may have been removed, or given a lesser role. Who approves once more has the
+    /// votes counted again, as a change of the policy may have made them enough.
     pub async fn decide(
         &self,
         name: &str,
         request_id: &str,
         decision: Decision,
-        may_decide: &(dyn Fn(&str) -> bool + Sync),
+        may_decide: &(dyn Fn(&ApprovalVote) -> bool + Sync),
     ) -> Result<RequestInfo> {
         let user = self.user()?;
         let Decision { approve, comment } = decision;
@@ -317,9 +318,9 @@ impl Acting<'_> {
             )));
         }
         let mut votes = view.scan::<ApprovalVote>(&request.key()).await?;
-        if votes.iter().any(|vote| vote.user_name == user) {
-            return Err(Error::InvalidState(format!("'{user}' has decided on this request already.")));
-        }
+        let before = votes.len();
+        votes.retain(|vote| vote.user_name != user);
+        let is_repeated = approve && votes.len() < before;
         let vote = ApprovalVote {
             name: name.to_owned(),
             request_id: request_id.to_owned(),
@@ -337,7 +338,7 @@ impl Acting<'_> {
         let required = policy.as_ref().map_or(1, |policy| policy.required_approvals);
         let may_count = |vote: &&ApprovalVote| {
             let is_named = approvers.is_empty() || approvers.contains(&vote.user_name);
-            vote.approved && is_named && (vote.user_name == user || may_decide(&vote.user_name))
+            vote.approved && is_named && (vote.user_name == user || may_decide(vote))
         };
         let approvals = votes.iter().filter(may_count).count();
         if !approve {
@@ -345,6 +346,10 @@ impl Acting<'_> {
         } else if i64::try_from(approvals).is_ok_and(|approvals| approvals >= required) {
             request.status = RequestStatus::Approved;
             self.make(&view, &mut batch, &request, &change).await?;
+        } else if is_repeated {
+            return Err(Error::InvalidState(format!(
+                "'{user}' has approved this request already; it has {approvals} of {required} approvals."
+            )));
         }
         if request.status != RequestStatus::Pending {
             request.decided_time = Some(self.now());
@@ -444,16 +449,18 @@ pub(crate) async fn check(view: &View, name: &str, change: &Change, version: i64
         return Ok(());
     }
     let approvals = policy.required_approvals;
-    let option = match change {
-        Change::Transition { .. } => "--stage",
-        Change::SetAlias { .. } => "--alias",
-        Change::DeleteAlias { .. } => "--delete-alias",
+    let (option, more) = match change {
+        Change::Transition { archive_existing: true, .. } => ("--stage", " --archive-existing"),
+        Change::Transition { archive_existing: false, .. } => ("--stage", ""),
+        Change::SetAlias { .. } => ("--alias", ""),
+        Change::DeleteAlias { .. } => ("--delete-alias", ""),
     };
     let plural = if approvals == 1 { "approval" } else { "approvals" };
     Err(Error::Denied(format!(
-        "This change of '{name}' ({change}) needs {approvals} {plural}. Ask for it with `runlake registry request {name} \
-         {version} {option} {}`, or POST /api/runlake/registry/requests.",
-        change.target()
+        "This change of '{name}' ({change}) needs {approvals} {plural}. Ask for it with `runlake registry request {} \
+         {version} {option} {}{more}`, or POST /api/runlake/registry/requests.",
+        in_shell(name),
+        in_shell(change.target()),
     )))
 }
 
@@ -479,7 +486,8 @@ pub(crate) async fn check_unprotected(view: &View, name: &str, what: &str) -> Re
         None => Ok(()),
         Some(_) => Err(Error::Denied(format!(
             "'{name}' has a policy and is not {what} while it has. An administrator can clear it: `runlake registry \
-             policy clear {name}`."
+             policy clear {}`.",
+            in_shell(name)
         ))),
     }
 }
@@ -544,6 +552,12 @@ async fn pending(view: &View, name: &str, request_id: &str) -> Result<ApprovalRe
         return Ok(request);
     }
     Err(Error::InvalidState(format!("This request is {} already.", request.status)))
+}
+
+/// A word for a command line.
+fn in_shell(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 fn checked(comment: Option<String>) -> Result<Option<String>> {

@@ -25,6 +25,7 @@ pub use error::{Error, Result};
 pub use lineage::{Detail, Direction, Edge, EdgeKind, LINEAGE_NODES, Lineage, Node, NodeId};
 pub use model::*;
 pub use names::stage;
+pub use versions::VERSIONS_TAG;
 
 use std::sync::Arc;
 

@@ -19,6 +19,7 @@ use crate::{Acting, CreateModel, Error, ModelInfo, Registry, Result, VersionInfo
 impl Registry {
     /// A registered model by name.
     pub async fn get_model(&self, name: &str) -> Result<ModelInfo> {
+        names::model(name)?;
         let view = self.view();
         let model = model_row(&view, name).await?;
         model_info(&view, model).await

@@ -10,6 +10,17 @@ use crate::models::{key_of, model_row};
 use crate::versions::{version_info, version_row};
 use crate::{Acting, Error, Result, VersionInfo, names};
 
+/// Refuses to archive the other versions of a stage that is not one in use; `written` is what the caller called it.
+pub(crate) fn check_archiving(stage: Stage, written: &str) -> Result<()> {
+    if matches!(stage, Stage::Staging | Stage::Production) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "Model version transition cannot archive existing model versions because '{written}' is not an Active stage. \
+         Valid stages are ['Staging', 'Production']"
+    )))
+}
+
 impl Acting<'_> {
     /// Brings a version to a stage. With `archive_existing` the other versions in that stage, which must be Staging or
     /// Production, go to Archived at the same moment.
@@ -21,11 +32,8 @@ impl Acting<'_> {
         archive_existing: bool,
     ) -> Result<VersionInfo> {
         let target = names::stage(stage)?;
-        if archive_existing && !matches!(target, Stage::Staging | Stage::Production) {
-            return Err(Error::invalid(format!(
-                "Model version transition cannot archive existing model versions because '{stage}' is not an Active \
-                 stage. Valid stages are ['Staging', 'Production']"
-            )));
+        if archive_existing {
+            check_archiving(target, stage)?;
         }
         let number = names::version(version)?;
         let _lock = self.registry.lock([name]).await;

@@ -15,7 +15,7 @@ use crate::source::Origin;
 use crate::{Acting, CreateVersion, Error, Registry, Result, VersionInfo, names};
 
 /// Tag of a logged model: the versions that were made of it, as JSON. MLflow's web app reads it.
-const VERSIONS_TAG: &str = "mlflow.modelVersions";
+pub const VERSIONS_TAG: &str = "mlflow.modelVersions";
 /// Entries of that tag.
 const VERSIONS_TOLD: usize = 100;
 

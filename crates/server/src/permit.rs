@@ -58,7 +58,13 @@ fn denied(caller: &Caller, role: Role, object: Object) -> ApiError {
     )
 }
 
-/// Whether a caller may write these rows: on each run and on each logged model that they are about, as for `log-batch`.
+/// Whether a caller has a role on the whole lake.
+pub(crate) fn admit_everywhere(caller: &Caller, role: Role) -> Result<()> {
+    if caller.may_everywhere(role) { Ok(()) } else { Err(denied(caller, role, Object::Everything)) }
+}
+
+/// Whether a caller may write these rows: on each run and on each logged model that they are about, as for `log-batch`; and
+/// on each experiment that they make runs in.
 pub(crate) async fn admit_rows(app: &App, caller: &Caller, rows: &Rows) -> Result<()> {
     if caller.may_everywhere(Role::Editor) {
         return Ok(());
@@ -71,6 +77,11 @@ pub(crate) async fn admit_rows(app: &App, caller: &Caller, rows: &Rows) -> Resul
             Err(Unclear::Object) => Ok(false),
             Err(Unclear::Request(error)) => Err(error),
         };
+    for (experiment, row) in rows.experiments() {
+        if !caller.may(Role::Editor, &Scope::Experiment(*experiment)) {
+            return Err(refusal(*row));
+        }
+    }
     for run in rows.runs() {
         if !is_allowed(app.home_of_run(run.run_id.as_str()).await)? {
             return Err(refusal(run.row));

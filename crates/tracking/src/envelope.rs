@@ -26,10 +26,16 @@ impl Span {
 /// The buckets of those of `points` that are within the span; the points are one series, in order of steps. Empty buckets
 /// are left out.
 pub fn envelope(points: &[Point], span: &Span) -> Vec<EnvelopeBucket> {
-    steps_within(points, span.from, span.to)
-        .chunk_by(|a, b| span.bucket(a.step) == span.bucket(b.step))
-        .map(|points| summary(span.bucket(points[0].step), points))
-        .collect()
+    let mut rest = steps_within(points, span.from, span.to);
+    let mut buckets = Vec::new();
+    while let Some(first) = rest.first() {
+        let index = span.bucket(first.step);
+        // Telling a point's bucket costs a wide division: the end is looked for by halves.
+        let (inside, after) = rest.split_at(rest.partition_point(|point| span.bucket(point.step) == index));
+        buckets.push(summary(index, inside));
+        rest = after;
+    }
+    buckets
 }
 
 /// Those of `points`, which are in order of steps, from one step to another, both included.
@@ -40,31 +46,36 @@ pub(crate) fn steps_within(points: &[Point], from: i64, to: i64) -> &[Point] {
 }
 
 fn summary(index: u32, points: &[Point]) -> EnvelopeBucket {
-    let numbers = || points.iter().filter(|point| !point.value.is_nan());
-    let first_by = |better: fn(&f64, &f64) -> bool| {
-        numbers().fold(None, |best: Option<&Point>, point| match best {
-            Some(best) if !better(&point.value, &best.value) => Some(best),
-            _ => Some(point),
-        })
-    };
-    let mut first = points[0];
-    let mut last = points[0];
+    let (mut min, mut max): (Option<&Point>, Option<&Point>) = (None, None);
+    let mut nan_count = 0;
     for point in points {
-        if point.recency(&first).is_lt() {
-            first = *point;
+        if point.value.is_nan() {
+            nan_count += 1;
+            continue;
         }
-        if point.recency(&last).is_ge() {
-            last = *point;
+        if min.is_none_or(|least| point.value < least.value) {
+            min = Some(point);
+        }
+        if max.is_none_or(|most| point.value > most.value) {
+            max = Some(point);
         }
     }
+    // Recency differs from the order of files only among values of one step and time.
+    let time = |point: &Point| (point.step, point.timestamp);
+    let (start, end) = (points[0], points[points.len() - 1]);
+    let firsts = points.iter().take_while(|point| time(point) == time(&start));
+    let lasts = points.iter().rev().take_while(|point| time(point) == time(&end));
     EnvelopeBucket {
         index,
-        first,
-        last,
-        min: first_by(f64::lt).copied(),
-        max: first_by(f64::gt).copied(),
+        first: firsts.min_by(|a, b| a.recency(b)).copied().unwrap_or(start),
+        last: lasts
+            .reduce(|last, point| if point.recency(last).is_gt() { point } else { last })
+            .copied()
+            .unwrap_or(end),
+        min: min.copied(),
+        max: max.copied(),
         count: points.len() as u64,
-        nan_count: (points.len() - numbers().count()) as u64,
+        nan_count,
     }
 }
 
@@ -106,6 +117,19 @@ mod tests {
     fn the_whole_range_of_steps_fits() {
         let span = Span { from: i64::MIN, to: i64::MAX, buckets: 2500 };
         assert_eq!((span.bucket(i64::MIN), span.bucket(i64::MAX)), (0, 2499));
+    }
+
+    #[test]
+    fn first_and_last_go_by_recency_among_points_of_a_time() {
+        let at = |value| Point { value, ..point(3, 0.0) };
+        // In the order of files; NaN counts as 0.
+        let points = [at(-1.0), at(2.0), at(f64::NAN)];
+        let found = envelope(&points, &Span { from: 0, to: 9, buckets: 1 });
+        assert_eq!((found[0].first, found[0].last), (at(-1.0), at(2.0)));
+        let points =
+            [at(1.0), at(f64::NAN), Point { value: -5.0, ..point(4, 0.0) }, Point { value: f64::NAN, ..point(4, 0.0) }];
+        let found = envelope(&points, &Span { from: 0, to: 9, buckets: 1 });
+        assert!(found[0].first.value.is_nan() && found[0].last.value.is_nan());
     }
 
     proptest! {

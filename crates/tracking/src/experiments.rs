@@ -4,6 +4,7 @@
 //! makes a run or model in it passes the same gate, shared, so that deleting an experiment sees every run there is. Names
 //! and ids are given out under one more lock, taken after the gate.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -214,10 +215,31 @@ impl Tracking {
         Ok((self.catalog(|catalog| active(catalog, id)).await??, gate))
     }
 
+    /// The same of several experiments. An error comes with the place of its id.
+    pub(crate) async fn homes(
+        &self,
+        ids: &[ExperimentId],
+    ) -> Result<(Vec<Arc<ExperimentInfo>>, Vec<RwLockReadGuard<'_, ()>>), (usize, Error)> {
+        // One gate is entered once: behind a writer that waits, a second time would wait for ever.
+        let gates: BTreeSet<usize> = ids.iter().map(|id| self.gate_number(*id)).collect();
+        let mut guards = Vec::with_capacity(gates.len());
+        for number in gates {
+            guards.push(self.inner.gates[number].read().await);
+        }
+        let find = |catalog: &Catalog| {
+            let found = ids.iter().enumerate().map(|(place, id)| active(catalog, *id).map_err(|error| (place, error)));
+            found.collect::<Result<Vec<_>, _>>()
+        };
+        Ok((self.catalog(find).await.map_err(|error| (0, error))??, guards))
+    }
+
     /// The gate of an experiment, which it may share with others.
     fn gate(&self, id: ExperimentId) -> &RwLock<()> {
-        let gates = &self.inner.gates;
-        &gates[usize::try_from(id.number() % gates.len() as u64).unwrap_or_default()]
+        &self.inner.gates[self.gate_number(id)]
+    }
+
+    fn gate_number(&self, id: ExperimentId) -> usize {
+        usize::try_from(id.number() % self.inner.gates.len() as u64).unwrap_or_default()
     }
 
     /// Makes the Default experiment of an empty lake.

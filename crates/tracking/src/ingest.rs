@@ -1,4 +1,5 @@
-//! Bulk writes: Arrow batches of metric points, params or tags of any number of runs, each batch all or nothing.
+//! Bulk writes: Arrow batches of metric points, params or tags of any number of runs, or of new runs, each batch all or
+//! nothing.
 //!
 //! A batch goes two steps. [`Rows::read`] looks at it alone: its columns, their types, keys, lengths, times; it knows
 //! nothing of the lake. The door then asks which runs and models it is about, and whether the caller may write to them.
@@ -11,6 +12,7 @@ mod columns;
 mod ids;
 mod metrics;
 mod pairs;
+mod runs;
 mod texts;
 
 use std::fmt;
@@ -33,6 +35,7 @@ pub(crate) use ids::BatchIds;
 use ids::{Claimed, Fate};
 use metrics::MetricRows;
 use pairs::PairRows;
+use runs::RunRows;
 use texts::Texts;
 
 /// Runs loaded at a time.
@@ -49,6 +52,8 @@ pub enum Target {
     Params,
     /// Tags.
     Tags,
+    /// Runs that are not there yet.
+    Runs,
 }
 
 impl Target {
@@ -58,6 +63,7 @@ impl Target {
             "metrics" => Some(Self::Metrics),
             "params" => Some(Self::Params),
             "tags" => Some(Self::Tags),
+            "runs" => Some(Self::Runs),
             _ => None,
         }
     }
@@ -68,6 +74,7 @@ impl Target {
             Self::Metrics => "metrics",
             Self::Params => "params",
             Self::Tags => "tags",
+            Self::Runs => "runs",
         }
     }
 
@@ -156,6 +163,16 @@ enum Content {
     Metrics(MetricRows),
     Params(PairRows),
     Tags(PairRows),
+    Runs(RunRows),
+}
+
+impl Content {
+    fn models(&self) -> &[(String, usize)] {
+        match self {
+            Self::Metrics(rows) => rows.models(),
+            Self::Params(_) | Self::Tags(_) | Self::Runs(_) => &[],
+        }
+    }
 }
 
 impl Rows {
@@ -174,6 +191,7 @@ impl Rows {
             Target::Metrics => metrics::read(batch, now),
             Target::Params => pairs::read(batch, pairs::Kind::Param, cut),
             Target::Tags => pairs::read(batch, pairs::Kind::Tag, cut),
+            Target::Runs => runs::read(batch, now, cut),
         }
     }
 
@@ -187,18 +205,22 @@ impl Rows {
         self.count == 0
     }
 
-    /// The runs it is about, each once.
+    /// The runs it is about, each once; none that it makes.
     pub fn runs(&self) -> &[NamedRun] {
         &self.runs
     }
 
     /// The logged models that points are attached to, each once, with the first row that names it.
     pub fn models(&self) -> impl Iterator<Item = (&str, usize)> {
-        let models = match &self.content {
-            Content::Metrics(rows) => rows.models(),
-            Content::Params(_) | Content::Tags(_) => &[],
-        };
-        models.iter().map(|(model, row)| (model.as_str(), *row))
+        self.content.models().iter().map(|(model, row)| (model.as_str(), *row))
+    }
+
+    /// The experiments that it makes runs in, each with the first row that names it.
+    pub fn experiments(&self) -> &[(ExperimentId, usize)] {
+        match &self.content {
+            Content::Runs(rows) => rows.experiments(),
+            Content::Metrics(_) | Content::Params(_) | Content::Tags(_) => &[],
+        }
     }
 
     /// Bytes the write will take, roughly.
@@ -206,21 +228,9 @@ impl Rows {
         let content = match &self.content {
             Content::Metrics(rows) => rows.bytes(),
             Content::Params(rows) | Content::Tags(rows) => rows.bytes(),
+            Content::Runs(rows) => rows.bytes(),
         };
         SMALL_WRITE_BYTES + content
-    }
-
-    /// The run of a home, where the batch's word for it is wrong.
-    fn check_homes(&self, guards: &[RunGuard<'_>], guard_of: &[usize]) -> Result<(), Refused> {
-        for home in &self.homes {
-            let run = &guards[guard_of[home.run as usize]].run;
-            if run.experiment_id != home.experiment {
-                let (id, own, other) = (&run.run_id, run.experiment_id, home.experiment);
-                let message = format!("the run {id} is in experiment {own}, not in {other}");
-                return Err(Refused::invalid(home.row, message));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -275,24 +285,30 @@ impl Tracking {
             },
         };
         engine.admit(rows.bytes()).await?;
-        let entries = self.entries(&rows).await?;
-        self.check_models_of(&rows).await?;
+        let Rows { runs, homes, content, .. } = match rows.content {
+            Content::Runs(rows) => return self.make_runs(rows, claim).await,
+            _ => rows,
+        };
+        let entries = self.entries(&runs).await?;
+        self.check_models_of(&content).await?;
         let ticket = {
             let mut write = WriteBatch::default();
             let (mut guards, guard_of) = lock(&entries);
-            for (run, at) in rows.runs.iter().zip(&guard_of) {
+            for (run, at) in runs.iter().zip(&guard_of) {
                 check_active(&guards[*at].run).map_err(|error| Refused::at(run.row, error))?;
             }
-            rows.check_homes(&guards, &guard_of)?;
+            check_homes(&homes, &guards, &guard_of)?;
             if let Some(claim) = &claim {
                 let (user_name, batch_id) = claim.name();
                 let rows = i64::try_from(count).unwrap_or(i64::MAX);
                 write.put(&IngestedBatch { user_name, batch_id, time: self.now(), rows });
             }
-            let written = match rows.content {
+            let written = match content {
                 Content::Metrics(points) => points.write(&mut guards, &guard_of, &mut write),
                 Content::Params(params) => params.write_params(&mut guards, &guard_of, &mut write)?,
                 Content::Tags(tags) => tags.write_tags(&mut guards, &guard_of, &mut write),
+                // They went their own way above.
+                Content::Runs(_) => 0,
             };
             let ticket = engine.submit(write)?;
             for guard in &mut guards {
@@ -306,21 +322,21 @@ impl Tracking {
     }
 
     /// The states of the runs, in the order of the batch.
-    async fn entries(&self, rows: &Rows) -> Result<Vec<Arc<RunEntry>>, Refused> {
+    async fn entries(&self, runs: &[NamedRun]) -> Result<Vec<Arc<RunEntry>>, Refused> {
         let states = self.inner.engine.runs();
         let mut loads =
-            stream::iter(rows.runs.iter().map(|run| states.get(&run.run_id)).collect::<Vec<_>>()).buffered(RUN_LOADS);
-        let mut entries = Vec::with_capacity(rows.runs.len());
+            stream::iter(runs.iter().map(|run| states.get(&run.run_id)).collect::<Vec<_>>()).buffered(RUN_LOADS);
+        let mut entries = Vec::with_capacity(runs.len());
         while let Some(entry) = loads.next().await {
-            let run = &rows.runs[entries.len()];
+            let run = &runs[entries.len()];
             entries.push(entry?.ok_or_else(|| Refused::at(run.row, no_run(run.run_id.as_str())))?);
         }
         Ok(entries)
     }
 
-    async fn check_models_of(&self, rows: &Rows) -> Result<(), Refused> {
+    async fn check_models_of(&self, content: &Content) -> Result<(), Refused> {
         // Collected before the first await, so that the future is `Send` for callers of any lifetime.
-        let models: Vec<(String, usize)> = rows.models().map(|(model, row)| (model.to_owned(), row)).collect();
+        let models: Vec<(String, usize)> = content.models().to_vec();
         for (model_id, row) in models {
             self.check_model(&model_id).await.map_err(|error| Refused::at(row, error))?;
         }
@@ -337,18 +353,26 @@ fn runs_of(run_ids: &Texts<'_>) -> Result<Vec<NamedRun>, Refused> {
     run_ids.distinct.iter().map(read).collect()
 }
 
+/// The experiments that texts name, in their order.
+fn experiments_of(given: &Texts<'_>) -> Result<Vec<ExperimentId>, Refused> {
+    given.distinct.iter().map(|(text, row)| experiment(text, *row)).collect()
+}
+
+fn experiment(text: &str, row: usize) -> Result<ExperimentId, Refused> {
+    ExperimentId::parse(text).map_err(|_| {
+        let why = format!("Invalid experiment ID {}. Experiment ID must be a valid integer.", text::quoted(text));
+        Refused::invalid(row, why)
+    })
+}
+
 /// What rows say of the experiments of their runs, each saying once.
 fn homes_of(batch: &RecordBatch, run_ids: &Texts<'_>) -> Result<Vec<Home>, Refused> {
     let Some(given) = Texts::optional(batch, "experiment_id")? else { return Ok(Vec::new()) };
-    let mut experiments = Vec::with_capacity(given.distinct.len());
-    for (text, row) in &given.distinct {
-        // The empty text, which stands for none, is not asked for below.
-        let parsed = if text.is_empty() { Ok(ExperimentId::DEFAULT) } else { ExperimentId::parse(text) };
-        experiments.push(parsed.map_err(|_| {
-            let why = format!("Invalid experiment ID {}. Experiment ID must be a valid integer.", text::quoted(text));
-            Refused::invalid(*row, why)
-        })?);
-    }
+    // The empty text, which stands for none, is not asked for below.
+    let read = |(text, row): &(&str, usize)| {
+        if text.is_empty() { Ok(ExperimentId::DEFAULT) } else { experiment(text, *row) }
+    };
+    let experiments = given.distinct.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut seen: FxHashSet<(u32, u32)> = FxHashSet::default();
     let mut homes = Vec::new();
     let mut last = None;
@@ -362,6 +386,19 @@ fn homes_of(batch: &RecordBatch, run_ids: &Texts<'_>) -> Result<Vec<Home>, Refus
         }
     }
     Ok(homes)
+}
+
+/// That the batch's word for the experiments of runs is right.
+fn check_homes(homes: &[Home], guards: &[RunGuard<'_>], guard_of: &[usize]) -> Result<(), Refused> {
+    for home in homes {
+        let run = &guards[guard_of[home.run as usize]].run;
+        if run.experiment_id != home.experiment {
+            let (id, own, other) = (&run.run_id, run.experiment_id, home.experiment);
+            let message = format!("the run {id} is in experiment {own}, not in {other}");
+            return Err(Refused::invalid(home.row, message));
+        }
+    }
+    Ok(())
 }
 
 /// Locks all runs, in the order of their ids: whoever locks several does so, and nobody waits in a circle. Returns the

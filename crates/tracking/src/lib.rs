@@ -58,6 +58,8 @@ struct Inner {
     gates: Vec<tokio::sync::RwLock<()>>,
     /// Held while a name or id of an experiment is given out.
     naming: tokio::sync::Mutex<()>,
+    /// Held while runs are made under ids that their sender chose.
+    making_runs: tokio::sync::Mutex<()>,
     model_locks: Vec<tokio::sync::Mutex<()>>,
     /// Logged models known to exist.
     known_models: Known,
@@ -80,6 +82,7 @@ impl Tracking {
                 catalog: RwLock::new(catalog),
                 gates: (0..LOCKS).map(|_| tokio::sync::RwLock::default()).collect(),
                 naming: tokio::sync::Mutex::default(),
+                making_runs: tokio::sync::Mutex::default(),
                 model_locks: (0..LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
                 known_models: Known::default(),
                 batch_ids: BatchIds::default(),

@@ -168,6 +168,9 @@ impl Webhooks {
         let everything = KeyBuilder::default().build();
         let mut due = self.engine().view().scan::<WebhookDelivery>(&everything).await?;
         self.count_owed(&due);
+        // What a disabled webhook is owed waits until it is enabled again, or too old.
+        let disabled = self.disabled().await?;
+        due.retain(|delivery| !disabled.contains(&delivery.webhook_id) || is_too_old(delivery, now));
         due.retain(|delivery| delivery.next_attempt_time <= now && !queue.taken.contains(&delivery.delivery_id));
         due.sort_by_key(|delivery| delivery.creation_time);
         Ok(due.into())
@@ -175,14 +178,15 @@ impl Webhooks {
 
     /// Tries once to deliver a message and records what became of it.
     async fn attempt(&self, delivery: WebhookDelivery) -> Taken {
-        let WebhookDelivery { delivery_id, webhook_id, .. } = delivery.clone();
+        let (delivery_id, webhook_id) = (delivery.delivery_id.clone(), delivery.webhook_id.clone());
         let outcome = match self.find(&delivery.webhook_id).await {
             Ok(Some(webhook)) if webhook.status == WebhookStatus::Active => {
                 let message = message(&webhook, &delivery_id, &delivery.body, self.now());
                 Outcome::of(self.post(message).await)
             }
-            // Deleted or disabled since: nobody waits for it any more.
-            Ok(_) => Outcome::Done,
+            Ok(Some(_)) => Outcome::Again("the webhook is disabled".to_owned()),
+            // Deleted since: nobody waits for it any more.
+            Ok(None) => Outcome::Done,
             Err(error) => Outcome::Again(error.to_string()),
         };
         if let Err(error) = self.record(delivery, outcome).await {
@@ -194,12 +198,9 @@ impl Webhooks {
 
     async fn record(&self, mut delivery: WebhookDelivery, outcome: Outcome) -> Result<()> {
         let now = self.now();
-        let age = Duration::from_micros(
-            u64::try_from(now.micros().saturating_sub(delivery.creation_time.micros())).unwrap_or_default(),
-        );
         let mut batch = WriteBatch::default();
         match outcome {
-            Outcome::Again(problem) if age < GIVEN_UP_AFTER => {
+            Outcome::Again(problem) if !is_too_old(&delivery, now) => {
                 let pause = pause_after(delivery.attempts);
                 tracing::debug!(
                     delivery_id = delivery.delivery_id,
@@ -228,6 +229,10 @@ impl Webhooks {
         self.engine().write(batch).await?;
         Ok(())
     }
+}
+
+fn is_too_old(delivery: &WebhookDelivery, now: Timestamp) -> bool {
+    after(delivery.creation_time, GIVEN_UP_AFTER) <= now
 }
 
 fn pause_after(attempts: i64) -> Duration {

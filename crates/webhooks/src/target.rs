@@ -67,6 +67,7 @@ fn is_public(address: IpAddr) -> bool {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
             let shared = a == 100 && (64..128).contains(&b);
+            let relayed = a == 192 && b == 88 && c == 99;
             let reserved = a == 0 || a >= 240 || (a == 192 && b == 0 && c == 0) || (a == 198 && (b == 18 || b == 19));
             !(v4.is_loopback()
                 || v4.is_private()
@@ -75,6 +76,7 @@ fn is_public(address: IpAddr) -> bool {
                 || v4.is_multicast()
                 || v4.is_documentation()
                 || shared
+                || relayed
                 || reserved)
         }
         IpAddr::V6(v6) => {
@@ -92,8 +94,12 @@ fn is_public(address: IpAddr) -> bool {
             if let Some(v4) = embedded {
                 return is_public(IpAddr::V4(v4));
             }
-            // Only 2000::/3 is given out, and of that 2001:db8::/32 is for documents.
-            (0x2000..0x4000).contains(&first) && !(first == 0x2001 && v6.segments()[1] == 0x0db8)
+            // Only 2000::/3 is given out, and of that 2001::/23 is for protocols (Teredo leads to IPv4 addresses), and
+            // 2001:db8::/32 and 3fff::/20 are for documents.
+            let second = v6.segments()[1];
+            let special =
+                (first == 0x2001 && (second < 0x0200 || second == 0x0db8)) || (first == 0x3fff && second < 0x1000);
+            (0x2000..0x4000).contains(&first) && !special
         }
     }
 }
@@ -125,6 +131,9 @@ mod tests {
             ("https://[64:ff9b::a00:1]/", "non-public"),
             ("https://[2002:a00:1::]/", "non-public"),
             ("https://[fd00::1]/", "non-public"),
+            ("https://[2001:0:7f00:1::]/", "non-public"),
+            ("https://[3fff::1]/", "non-public"),
+            ("https://192.88.99.1/", "non-public"),
             ("https://[fe80::1]/", "non-public"),
             ("https://0.0.0.0/", "non-public"),
         ] {

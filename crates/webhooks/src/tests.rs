@@ -284,3 +284,22 @@ async fn a_target_that_is_away_is_owed_no_more_than_so_much() {
     stop.cancel();
     lake.webhooks.delete(&away).await.expect("deleted");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_disabled_webhook_is_owed_waits_for_it() {
+    let lake = Lake::open().await;
+    let id = lake.webhook(&[Kind::ModelCreated]).await;
+    lake.happen(Kind::ModelCreated, "m").await;
+    let switch = async |status| {
+        let change = UpdateWebhook { status: Some(status), ..UpdateWebhook::default() };
+        lake.webhooks.update(&id, change).await.expect("changed");
+    };
+    switch(WebhookStatus::Disabled).await;
+    let stop = lake.deliver();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!((lake.target.sent.lock().len(), lake.owed().await), (0, 1));
+    switch(WebhookStatus::Active).await;
+    lake.target.wait_for(1).await;
+    lake.owed_becomes(0).await;
+    stop.cancel();
+}

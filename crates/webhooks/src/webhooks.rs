@@ -1,6 +1,6 @@
 //! The webhooks there are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -289,6 +289,12 @@ impl Webhooks {
     pub(crate) async fn find(&self, webhook_id: &str) -> Result<Option<Webhook>> {
         let key = KeyBuilder::default().text(webhook_id).build();
         Ok(self.inner.engine.view().get::<WebhookRow>(&key).await?.map(Webhook::from_row))
+    }
+
+    /// Ids of the webhooks that are told nothing for now.
+    pub(crate) async fn disabled(&self) -> Result<HashSet<String>> {
+        let all = self.all().await?.into_iter();
+        Ok(all.filter(|webhook| webhook.status == WebhookStatus::Disabled).map(|webhook| webhook.webhook_id).collect())
     }
 
     async fn all(&self) -> Result<Vec<Webhook>> {

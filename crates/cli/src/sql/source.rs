@@ -61,6 +61,7 @@ impl Source {
                     as_of: question.as_of.as_deref().map(as_of).transpose()?,
                     row_limit: question.limit,
                     time_limit: question.timeout,
+                    dictionaries: false,
                 };
                 let answer = queries.run(request).await.map_err(failed)?;
                 Ok(Rows { schema: answer.schema().clone(), batches: answer.map_err(failed).boxed() })

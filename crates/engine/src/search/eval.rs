@@ -1,5 +1,7 @@
 //! Predicates, resolved once against the index and then evaluated run by run.
 
+use runlake_types::Timestamp;
+
 use super::column::{MetricColumn, TextColumn};
 use super::index::{DatasetInput, Index};
 use super::like::LikePattern;
@@ -184,14 +186,16 @@ fn compare(has: f64, op: NumberOp, value: f64) -> bool {
     }
 }
 
+/// Milliseconds: a time, or the time between two.
 pub(super) fn time(index: &Index, attribute: RunAttribute, run: u32) -> Option<f64> {
     let row = index.run(run);
-    let time = match attribute {
-        RunAttribute::StartTime => row.start,
-        RunAttribute::EndTime => row.end,
+    let millis = |time: Option<Timestamp>| time.map(|time| time.millis() as f64);
+    match attribute {
+        RunAttribute::StartTime => millis(row.start),
+        RunAttribute::EndTime => millis(row.end),
+        RunAttribute::Duration => millis(row.end).zip(millis(row.start)).map(|(end, start)| end - start),
         _ => None,
-    };
-    time.map(|time| time.millis() as f64)
+    }
 }
 
 /// Calls `with` with a text attribute of a run.
@@ -204,7 +208,10 @@ pub(super) fn with_attribute<T>(index: &Index, attribute: RunAttribute, run: u32
         RunAttribute::ArtifactUri => with(&row.artifact_uri()),
         RunAttribute::UserId => with(&row.user),
         RunAttribute::ExperimentId => with(&row.experiment_id.to_string()),
-        RunAttribute::StartTime | RunAttribute::EndTime => with(""),
+        RunAttribute::Dataset => {
+            with(&index.datasets(run).first().map_or_else(String::new, |of| format!("{} {}", of.name, of.digest)))
+        }
+        RunAttribute::StartTime | RunAttribute::EndTime | RunAttribute::Duration => with(""),
     }
 }
 

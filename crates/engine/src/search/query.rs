@@ -63,12 +63,16 @@ pub enum RunAttribute {
     EndTime,
     /// Text.
     ExperimentId,
+    /// Number: milliseconds from start to end; missing while the run goes on.
+    Duration,
+    /// Text: name and digest of the run's first dataset.
+    Dataset,
 }
 
 impl RunAttribute {
     /// Whether it compares as a number (milliseconds) rather than as text.
     pub const fn is_number(self) -> bool {
-        matches!(self, Self::StartTime | Self::EndTime)
+        matches!(self, Self::StartTime | Self::EndTime | Self::Duration)
     }
 }
 

@@ -9,7 +9,7 @@ use runlake_types::rows::Lifecycle;
 
 use super::eval::{Test, time, with_attribute};
 use super::index::Index;
-use super::{Column, Cursor, LifecycleFilter, OrderBy, RunPage, RunQuery, SortValue};
+use super::{Column, Cursor, LifecycleFilter, OrderBy, RunAttribute, RunPage, RunQuery, SortValue};
 
 /// Where missing values and NaN stand: after all numbers and texts, in both directions.
 const HAS_VALUE: u8 = 0;
@@ -155,6 +155,7 @@ fn number_at(index: &Index, column: &Column, run: u32) -> Option<Option<f64>> {
 
 fn with_text<T>(index: &Index, column: &Column, run: u32, with: impl FnOnce(Option<&str>) -> T) -> T {
     match column {
+        Column::Attribute(RunAttribute::Dataset) if index.datasets(run).is_empty() => with(None),
         Column::Attribute(attribute) => with_attribute(index, *attribute, run, |text| with(Some(text))),
         _ => with(index.text_column(column).and_then(|column| column.get(run))),
     }

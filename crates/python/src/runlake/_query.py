@@ -63,10 +63,12 @@ def connect(
     username: str | None = None,
     password: str | None = None,
     token: str | None = None,
+    as_of: str | dt.datetime | None = None,
     db_kwargs: Mapping[str, str] | None = None,
     **kwargs: Any,
 ) -> Any:
-    """A DB-API connection by ADBC, for pandas, Polars, DuckDB and whatever else speaks it.
+    """A DB-API connection by ADBC, for pandas, Polars and whatever else speaks it. `as_of` reads the lake as it was then;
+    `db_kwargs` are options of the driver, the rest goes to `adbc_driver_flightsql.dbapi.connect`.
 
     Credentials come from the arguments, else from the address, else from `RUNLAKE_TOKEN`,
     `MLFLOW_TRACKING_USERNAME`/`_PASSWORD` or `MLFLOW_TRACKING_TOKEN`. Needs `pip install runlake[adbc]`.
@@ -98,7 +100,10 @@ def connect(
         if certificates := target.root_certificates:
             with open(certificates, encoding="ascii") as file:
                 options[names.TLS_ROOT_CERTS.value] = file.read()
+    if as_of is not None:
+        options[names.RPC_CALL_HEADER_PREFIX.value + "runlake-as-of"] = str(_plain(as_of))
     options.update(db_kwargs or {})
+    # There are no transactions to switch on.
     kwargs.setdefault("autocommit", True)
     return adbc_driver_flightsql.dbapi.connect(target.flight_url, db_kwargs=options, **kwargs)
 

@@ -1,5 +1,7 @@
 //! What is read: files, memory, both.
 
+use runlake_testkit::FaultyStore;
+
 use super::*;
 use crate::{Parameters, Value};
 
@@ -86,11 +88,37 @@ async fn a_statement_is_described_without_being_run() {
     let lake = Lake::open().await;
     let sql = "SELECT run_id, value FROM metrics WHERE step > $2 AND key = $1";
     let described = lake.queries.describe(Request::new(sql)).await.expect("described");
-    let names: Vec<_> = described.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let schema = described.schema.expect("no parameter decides it");
+    let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["run_id", "value"]);
     let parameters: Vec<_> =
         described.parameters.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
     assert_eq!(parameters, ["$1: Utf8", "$2: Int64"]);
+    let described = lake.queries.describe(Request::new("SELECT * FROM runs_wide(?) WHERE user_id = ?")).await;
+    let described = described.expect("described as far as it goes");
+    assert!(described.schema.is_none());
+    let names: Vec<_> = described.parameters.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["$1", "$2"]);
+}
+
+#[tokio::test]
+async fn a_plan_is_used_once_and_never_hides_a_write() {
+    let lake = Lake::open().await;
+    let request = || Request::new("SELECT count(*) FROM runs_wide('Default')");
+    let ask = async || lines(&lake.batches(request()).await.expect("rows"));
+    lake.run_in("0", "first").await;
+    lake.queries.describe(request()).await.expect("described");
+    assert_eq!(lake.queries.kept().len(), 1);
+    assert_eq!(ask().await, ["1"]);
+    assert_eq!(lake.queries.kept().len(), 0, "it was taken");
+    assert_eq!(lake.ask("SELECT now() > TIMESTAMP '2020-01-01'").await, ["true"]);
+    lake.queries.describe(request()).await.expect("described");
+    lake.run_in("0", "second").await;
+    assert_eq!(ask().await, ["2"], "what was written since is there");
+    for number in 0..10 {
+        lake.queries.describe(Request::new(format!("SELECT {number}"))).await.expect("described");
+    }
+    assert!(lake.queries.kept().len() < 10, "few are kept");
 }
 
 #[tokio::test]
@@ -146,4 +174,23 @@ async fn earlier_states_can_be_asked_for() {
     assert_eq!(at(before).await, Vec::<String>::new());
     assert_eq!(at(between).await, ["first|active"]);
     assert_eq!(at(clock.now()).await, ["first|deleted", "second|active"]);
+}
+
+#[tokio::test]
+async fn footers_are_read_once() {
+    let store = Store::open("memory://", &StoreSettings::default()).await.expect("opens");
+    let counted = FaultyStore::over(store.objects());
+    let lake = Lake::over(store.with_objects(Arc::clone(&counted) as _), Settings::default()).await;
+    let experiment = lake.experiment("e").await;
+    let run = lake.run_in(&experiment, "r").await;
+    lake.metrics(&run, "m", (0..100).map(|step| (step, 0.5))).await;
+    lake.flush().await;
+    counted.take_counts();
+    let sql = format!("SELECT sum(value) FROM metrics WHERE run_id = '{run}'");
+    // The footer; the column that is filtered by; the one that is asked for.
+    for most in [3, 2] {
+        lake.ask(&sql).await;
+        let counts = counted.take_counts();
+        assert!(counts.gets <= most && counts.lists == 0, "{counts:?}");
+    }
 }

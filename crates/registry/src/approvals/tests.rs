@@ -38,7 +38,8 @@ async fn decide(lake: &Lake, who: &str, id: &str, approve: bool) -> Result<Statu
 /// As [`decide`], when the users `gone` have left.
 async fn decide_without(lake: &Lake, who: &str, id: &str, approve: bool, gone: &[&str]) -> Result<Status> {
     let decision = Decision { approve, comment: Some("seen".into()) };
-    let decided = lake.acting(Some(who)).decide("m", id, decision, &|user| !gone.contains(&user)).await?;
+    let decided =
+        lake.acting(Some(who)).decide("m", id, decision, &|vote| !gone.contains(&vote.user_name.as_str())).await?;
     Ok(decided.request.status)
 }
 
@@ -74,7 +75,7 @@ async fn the_last_approval_makes_the_change_and_the_audit_tells_who() {
     let id = ask(&lake, &TO_PRODUCTION).await;
     assert!(refusal(decide(&lake, "ann", &id, true).await).contains("You asked for this change yourself"));
     assert_eq!(decide(&lake, "bob", &id, true).await.expect("decided"), Status::Pending);
-    assert!(refusal(decide(&lake, "bob", &id, true).await).contains("has decided on this request already"));
+    assert!(refusal(decide(&lake, "bob", &id, true).await).contains("has approved this request already"));
     let lake = lake.reopened().await;
     assert_eq!(lake.get_version("m", "2").await.expect("there").version.current_stage, Stage::None);
     assert_eq!(decide(&lake, "cat", &id, true).await.expect("decided"), Status::Approved);
@@ -218,4 +219,29 @@ async fn votes_of_users_who_left_do_not_count() {
     assert_eq!(decide(&lake, "bob", &id, true).await.expect("voted"), Status::Pending);
     assert_eq!(decide_without(&lake, "cid", &id, true, &["bob"]).await.expect("voted"), Status::Pending);
     assert_eq!(decide_without(&lake, "dan", &id, true, &["bob"]).await.expect("voted"), Status::Approved);
+}
+
+#[tokio::test]
+async fn a_policy_that_asks_for_less_is_met_by_approving_again() {
+    let lake = governed().await;
+    let id = ask(&lake, &TO_PRODUCTION).await;
+    assert_eq!(decide(&lake, "bob", &id, true).await.expect("voted"), Status::Pending);
+    let again = refusal(decide(&lake, "bob", &id, true).await);
+    assert!(again.contains("has approved this request already; it has 1 of 2"), "{again}");
+    lake.acting(Some("boss")).set_policy("m", &policy(1, &["bob"])).await.expect("set");
+    assert_eq!(decide(&lake, "bob", &id, true).await.expect("voted"), Status::Approved);
+    let id = ask(&lake, &Change::SetAlias { alias: "champion".into() }).await;
+    lake.acting(Some("boss")).set_policy("m", &policy(2, &[])).await.expect("set");
+    assert_eq!(decide(&lake, "bob", &id, true).await.expect("voted"), Status::Pending);
+    assert_eq!(decide(&lake, "bob", &id, false).await.expect("changed their mind"), Status::Rejected);
+}
+
+#[tokio::test]
+async fn the_command_that_asks_for_a_change_can_be_pasted() {
+    let lake = Lake::open().await;
+    lake.model("my model").await;
+    lake.version("my model").await;
+    lake.acting(Some("boss")).set_policy("my model", &policy(1, &[])).await.expect("set");
+    let told = refusal(lake.acting(Some("ann")).transition("my model", "1", "Production", true).await);
+    assert!(told.contains("request 'my model' 1 --stage Production --archive-existing`"), "{told}");
 }

@@ -1,10 +1,19 @@
 //! The Flight doors: gRPC on the same port as REST.
 //!
 //! A call passes the same guard as a REST request, gets an id, and must say who sends it before anything of it is read
-//! ([`session`]). Plain Flight takes rows in bulk ([`put`]); Flight SQL's verbs hang on the same service ([`sql`]). What
-//! goes wrong becomes a gRPC status in one place ([`status`]).
+//! ([`session`]). Flight SQL's verbs ([`sql`]) and plain tickets ([`plain`]) come down to the same: a handle that says what
+//! is asked for and how ([`options`]), sealed so that nobody but this server makes one ([`seal`]), whose rows are streamed
+//! ([`read`]) until somebody cancels them ([`running`], [`actions`]). [`metadata`] tells of the lake; rows come in bulk
+//! ([`put`]). What goes wrong becomes a gRPC status in one place ([`status`]).
 
+mod actions;
+mod metadata;
+mod options;
+mod plain;
 mod put;
+mod read;
+mod running;
+mod seal;
 mod session;
 mod sql;
 mod status;
@@ -27,6 +36,7 @@ use crate::app::{App, REQUEST_ID, log, panic_message};
 use crate::error::ApiError;
 use crate::ipc::MOST_MESSAGE_BYTES;
 use crate::metrics::RouteMetrics;
+use plain::Plain;
 use sql::Doors;
 
 /// Where Flight's calls are.
@@ -54,14 +64,14 @@ const CALLS: [(&str, &str); 11] = [
 #[derive(Clone)]
 pub(crate) struct Flight {
     app: App,
-    service: FlightServiceServer<Doors>,
+    service: FlightServiceServer<Plain>,
     counted: Arc<[(&'static str, RouteMetrics)]>,
 }
 
 impl Flight {
     /// `stop` ends streams that would go on for as long as their callers please.
     pub(crate) fn new(app: App, stop: CancellationToken) -> Self {
-        let doors = Doors::new(app.clone(), stop);
+        let doors = Plain(Doors::new(app.clone(), stop));
         let service = FlightServiceServer::new(doors).max_decoding_message_size(MOST_MESSAGE_BYTES + ENVELOPE_BYTES);
         let counted = CALLS.iter().map(|(call, label)| (*call, app.metrics().route(label, "GRPC")));
         Self { counted: counted.collect(), app, service }

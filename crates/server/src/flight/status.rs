@@ -2,11 +2,27 @@
 
 use tonic::{Code as GrpcCode, Status};
 
+use crate::app::log;
 use crate::error::{ApiError, Code};
 
 /// What a caller is told of an error.
 pub(super) fn of(error: ApiError) -> Status {
     Status::new(code(error.code()), error.message())
+}
+
+/// The same of a query, which may have been ended from outside.
+pub(super) fn of_query(error: runlake_query::Error) -> Status {
+    use runlake_query::Error;
+    match error {
+        // Not CANCELLED: that is for callers who gave up themselves, and pyarrow takes it for Ctrl-C in its process.
+        Error::Cancelled => Status::aborted(error.to_string()),
+        Error::TimedOut(_) | Error::Abandoned(_) => Status::deadline_exceeded(error.to_string()),
+        error => {
+            let error = ApiError::from(error);
+            log(&error);
+            of(error)
+        }
+    }
 }
 
 const fn code(code: Code) -> GrpcCode {
@@ -45,6 +61,20 @@ pub(super) const fn http(code: GrpcCode) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn queries_that_were_ended_are_told_apart() {
+        use runlake_query::Error;
+        for (error, code) in [
+            (Error::Cancelled, GrpcCode::Aborted),
+            (Error::TimedOut(std::time::Duration::from_secs(1)), GrpcCode::DeadlineExceeded),
+            (Error::Invalid("x".into()), GrpcCode::InvalidArgument),
+            (Error::NotFound("x".into()), GrpcCode::NotFound),
+            (Error::Busy(1), GrpcCode::ResourceExhausted),
+        ] {
+            assert_eq!(of_query(error).code(), code);
+        }
+    }
 
     #[test]
     fn every_code_has_its_own() {

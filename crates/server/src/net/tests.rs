@@ -91,5 +91,5 @@ async fn idle_connections_do_not_hold_up_the_end() {
     let started = Instant::now();
     stop.cancel();
     serving.await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(20));
 }

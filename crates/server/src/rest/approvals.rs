@@ -1,11 +1,12 @@
 //! `/api/runlake/registry/policy` and `/api/runlake/registry/requests…`: changes that need approval.
 
 use axum::response::Response;
-use runlake_identity::{Role, Scope};
+use runlake_identity::{Role, Scope, UserInfo};
 use runlake_registry::Decision;
+use runlake_types::rows::ApprovalVote;
 
 use crate::call::Call;
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::wire::{Empty, PolicyAnswer, RequestAnswer, RequestsAnswer, json};
 
 pub(super) async fn policy(mut call: Call) -> Result<Response> {
@@ -16,7 +17,18 @@ pub(super) async fn policy(mut call: Call) -> Result<Response> {
 
 pub(super) async fn set_policy(mut call: Call) -> Result<Response> {
     let fields = call.fields().await?;
+    fields.only(&["name", "required_approvals", "approvers", "stages", "aliases"])?;
     let (name, policy) = (fields.required_text("name")?, fields.approval_policy()?);
+    let users = call.app.identity().users().await?;
+    let scope = Scope::RegisteredModel(name.clone());
+    let can = |name: &&String| users.iter().any(|user| user.name == **name && may_approve(user, &scope));
+    let cannot: Vec<&str> = policy.approvers.iter().filter(|name| !can(name)).map(String::as_str).collect();
+    if !cannot.is_empty() {
+        return Err(ApiError::invalid(format!(
+            "These approvers do not exist or may not approve changes of '{name}': {}. Give them the role approver first.",
+            cannot.join(", ")
+        )));
+    }
     call.app.registry().acting(call.actor()).set_policy(&name, &policy).await?;
     Ok(json(&PolicyAnswer::from(Some(&policy))))
 }
@@ -36,6 +48,8 @@ pub(super) async fn list(mut call: Call) -> Result<Response> {
 
 pub(super) async fn request(mut call: Call) -> Result<Response> {
     let fields = call.fields().await?;
+    let known = ["name", "version", "stage", "alias", "delete_alias", "archive_existing_versions", "comment"];
+    fields.only(&known)?;
     let version = fields.version_name()?;
     let (change, comment) = (fields.requested_change()?, fields.text("comment")?);
     let acting = call.app.registry().acting(call.actor());
@@ -57,14 +71,19 @@ pub(super) async fn reject(call: Call) -> Result<Response> {
     decide(call, false).await
 }
 
+fn may_approve(user: &UserInfo, scope: &Scope) -> bool {
+    user.disabled_time.is_none() && user.grants.allow(Role::Approver, scope)
+}
+
 async fn decide(mut call: Call, approve: bool) -> Result<Response> {
     let fields = call.fields().await?;
     let (name, comment) = (fields.required_text("name")?, fields.text("comment")?);
     let scope = Scope::RegisteredModel(name.clone());
     let users = call.app.identity().users().await?;
-    let may_decide = |user: &str| {
-        let found = users.iter().find(|found| found.name == user);
-        found.is_some_and(|user| user.disabled_time.is_none() && user.grants.allow(Role::Approver, &scope))
+    let may_decide = |vote: &ApprovalVote| {
+        // A later user of the same name is somebody else.
+        let is_voter = |user: &&UserInfo| user.name == vote.user_name && user.creation_time <= vote.time;
+        users.iter().find(is_voter).is_some_and(|user| may_approve(user, &scope))
     };
     let acting = call.app.registry().acting(call.actor());
     let decision = Decision { approve, comment };

@@ -5,7 +5,9 @@ use http::StatusCode;
 
 use crate::call::Call;
 use crate::error::Result;
-use crate::wire::{EnvelopeAnswer, HistoryAnswer, IntervalAnswer, history_bulk_answer, json, json_bytes};
+use crate::wire::{
+    EnvelopeAnswer, EnvelopeFormat, HistoryAnswer, IntervalAnswer, curves_answer, history_bulk_answer, json, json_bytes,
+};
 
 pub(super) async fn history(mut call: Call) -> Result<Response> {
     let request = call.fields().await?.metric_history()?;
@@ -26,7 +28,11 @@ pub(super) async fn history_interval(mut call: Call) -> Result<Response> {
 }
 
 pub(super) async fn envelope(mut call: Call) -> Result<Response> {
-    let request = call.fields().await?.envelope()?;
+    let fields = call.fields().await?;
+    let (request, format) = (fields.envelope()?, fields.envelope_format()?);
     let envelopes = call.app.tracking().metric_envelopes(&request).await?;
-    Ok(json(&EnvelopeAnswer::of(&request.metric_key, &envelopes)))
+    Ok(match format {
+        EnvelopeFormat::Buckets => json(&EnvelopeAnswer::of(&request.metric_key, &envelopes)),
+        EnvelopeFormat::Curves => json_bytes(StatusCode::OK, curves_answer(&request.metric_key, &envelopes)),
+    })
 }

@@ -56,11 +56,16 @@ impl Fields {
                 format!("The request body is not a JSON object but a {}.", type_name(&value)),
             ));
         };
-        if let Some(unknown) = values.keys().find(|name| !known.contains(&name.as_str())) {
-            let known = if known.is_empty() { "no fields".to_owned() } else { format!("only {}", known.join(", ")) };
-            return Err(ApiError::invalid(format!("Unknown field '{unknown}': this route takes {known}.")));
-        }
-        Ok(Self { values, ..Self::default() })
+        let fields = Self { values, ..Self::default() };
+        fields.only(known)?;
+        Ok(fields)
+    }
+
+    /// Refuses fields besides `known`: a field that is misspelt would have no effect.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<()> {
+        let Some(unknown) = self.values.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+        let known = if known.is_empty() { "no fields".to_owned() } else { format!("only {}", known.join(", ")) };
+        Err(ApiError::invalid(format!("Unknown field '{unknown}': this route takes {known}.")))
     }
 
     /// Reads a query string, without its `?`.

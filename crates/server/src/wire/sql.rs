@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use runlake_query::{Parameters, Request, Value, instant};
 use runlake_types::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{ApiError, Result};
 
@@ -24,16 +24,17 @@ struct Body {
     timeout_ms: Option<u64>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Values of parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Given {
+pub(crate) enum Given {
     InOrder(Vec<Cell>),
     ByName(HashMap<String, Cell>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Cell {
+pub(crate) enum Cell {
     Null,
     Bool(bool),
     Int(i64),
@@ -61,23 +62,28 @@ pub(crate) fn sql_request(body: &[u8]) -> Result<Request> {
              name, of texts, numbers and booleans), 'as_of', 'row_limit' and 'timeout_ms'."
         ))
     })?;
-    let parameters = match body.params {
+    Ok(Request {
+        sql: body.sql,
+        parameters: parameters(body.params),
+        as_of: body.as_of.as_deref().map(as_of).transpose()?,
+        row_limit: body.row_limit,
+        time_limit: body.timeout_ms.map(Duration::from_millis),
+        dictionaries: false,
+    })
+}
+
+/// Parameters of a query.
+pub(super) fn parameters(given: Option<Given>) -> Parameters {
+    match given {
         None => Parameters::default(),
         Some(Given::InOrder(cells)) => Parameters::in_order(cells.into_iter().map(Value::from)),
         Some(Given::ByName(cells)) => {
             Parameters::by_name(cells.into_iter().map(|(name, cell)| (name, Value::from(cell))))
         }
-    };
-    Ok(Request {
-        sql: body.sql,
-        parameters,
-        as_of: body.as_of.as_deref().map(as_of).transpose()?,
-        row_limit: body.row_limit,
-        time_limit: body.timeout_ms.map(Duration::from_millis),
-    })
+    }
 }
 
-fn as_of(text: &str) -> Result<Timestamp> {
+pub(super) fn as_of(text: &str) -> Result<Timestamp> {
     instant(text).ok_or_else(|| {
         ApiError::invalid(format!(
             "Invalid value {text:?} for 'as_of': it must be a UTC time such as 2026-05-03T12:00:00Z."

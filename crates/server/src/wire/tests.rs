@@ -1,4 +1,7 @@
-use runlake_tracking::{DatasetInfo, DatasetInput, ExperimentInfo, LatestPoint, ModelOutput, Page, RunInfo, RunPoint};
+use runlake_tracking::{
+    DatasetInfo, DatasetInput, EnvelopeBucket, Envelopes, ExperimentInfo, LatestPoint, ModelOutput, Page, RunEnvelope,
+    RunInfo, RunPoint,
+};
 use runlake_types::rows::{self, Lifecycle, RunStatus};
 use runlake_types::{ExperimentId, ModelId, Point, RunId, Timestamp};
 use serde_json::json;
@@ -177,4 +180,35 @@ fn a_search_reads_all_its_fields() {
     assert_eq!((request.max_results, request.page_token), (Some(7), None));
     let error = Fields::from_json(br#"{"experiment_ids": "5"}"#).search_runs().unwrap_err();
     assert!(error.message().starts_with("Invalid value \"5\" for parameter 'experiment_ids' supplied"));
+}
+
+#[test]
+fn curves_hold_the_points_of_the_buckets_once_and_in_order() {
+    let point = |step, value| Point { step, timestamp: at(1000 + step), value };
+    let bucket = |index, points: [Point; 4]| EnvelopeBucket {
+        index,
+        first: points[0],
+        last: points[3],
+        min: Some(points[1]),
+        max: Some(points[2]),
+        count: 10,
+        nan_count: 0,
+    };
+    let falling = bucket(0, [point(0, 9.0), point(7, -1.0), point(0, 9.0), point(9, 0.5)]);
+    let flat = bucket(1, [point(10, 2.0); 4]);
+    let mut lost = bucket(2, [point(20, f64::NAN); 4]);
+    (lost.min, lost.max) = (None, None);
+    let runs = vec![
+        RunEnvelope { run_id: RunId::from_stored("r1"), buckets: vec![falling, flat, lost] },
+        RunEnvelope { run_id: RunId::from_stored("r2"), buckets: vec![] },
+    ];
+    let answer = curves_answer("a\"b", &Envelopes { from_step: 0, to_step: 29, runs });
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(&answer).unwrap(),
+        json!({"metric_key": "a\"b", "from_step": 0, "to_step": 29, "runs": [
+            {"run_id": "r1", "count": 30, "steps": [0, 7, 9, 10, 20], "timestamps": [1000, 1007, 1009, 1010, 1020],
+             "values": [9.0, -1.0, 0.5, 2.0, "NaN"]},
+            {"run_id": "r2", "count": 0, "steps": [], "timestamps": [], "values": []},
+        ]})
+    );
 }

@@ -164,7 +164,7 @@ impl<'a> From<&'a TestResult> for WebhookTestAnswer<'a> {
     fn from(result: &'a TestResult) -> Self {
         let result = match result {
             Ok(answer) => Tested {
-                success: answer.status < 400,
+                success: (200..300).contains(&answer.status),
                 response_status: Some(answer.status),
                 response_body: Some(&answer.body),
                 error_message: None,

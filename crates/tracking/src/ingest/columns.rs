@@ -8,7 +8,6 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch};
 use arrow_schema::{DataType, Schema, TimeUnit};
-use runlake_types::Timestamp;
 
 use super::{Refused, Target};
 use crate::{Error, Result, text};
@@ -51,10 +50,22 @@ const PAIRS: &[Known] = &[
     known("experiment_id", Kind::Text, false),
 ];
 
+const RUNS: &[Known] = &[
+    known("run_id", Kind::Text, true),
+    known("experiment_id", Kind::Text, true),
+    known("run_name", Kind::Text, false),
+    known("user_id", Kind::Text, false),
+    known("status", Kind::Text, false),
+    known("start_time", Kind::Time, false),
+    known("end_time", Kind::Time, false),
+    known("parent_run_id", Kind::Text, false),
+];
+
 const fn columns_of(target: Target) -> &'static [Known] {
     match target {
         Target::Metrics => METRICS,
         Target::Params | Target::Tags => PAIRS,
+        Target::Runs => RUNS,
     }
 }
 
@@ -174,48 +185,48 @@ pub(super) fn steps(array: Option<&ArrayRef>, rows: usize) -> Result<Vec<i64>, R
     }
 }
 
-/// Times of points: a timestamp of any unit, or milliseconds; `now` where there is none. As microseconds.
-pub(super) fn times(array: Option<&ArrayRef>, rows: usize, now: Timestamp) -> Result<Vec<i64>, Refused> {
-    let Some(array) = array else { return Ok(vec![now.micros(); rows]) };
+/// Times: a timestamp of any unit, or milliseconds; `absent` where there is none. As microseconds.
+pub(super) fn times(array: Option<&ArrayRef>, rows: usize, name: &str, absent: i64) -> Result<Vec<i64>, Refused> {
+    let Some(array) = array else { return Ok(vec![absent; rows]) };
     let (mut times, micros_of): (Vec<i64>, fn(i64) -> Option<i64>) = match array.data_type() {
         DataType::Timestamp(TimeUnit::Second, _) => {
-            (raw::<TimestampSecondType>(array)?, |time| time.checked_mul(1_000_000))
+            (raw::<TimestampSecondType>(array, name)?, |time| time.checked_mul(1_000_000))
         }
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            (raw::<TimestampMillisecondType>(array)?, |time| time.checked_mul(1000))
+            (raw::<TimestampMillisecondType>(array, name)?, |time| time.checked_mul(1000))
         }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => (raw::<TimestampMicrosecondType>(array)?, Some),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => (raw::<TimestampMicrosecondType>(array, name)?, Some),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            (raw::<TimestampNanosecondType>(array)?, |time| Some(time.div_euclid(1000)))
+            (raw::<TimestampNanosecondType>(array, name)?, |time| Some(time.div_euclid(1000)))
         }
-        _ => (integers(array, "timestamp", -1)?, |time| time.checked_mul(1000)),
+        _ => (integers(array, name, -1)?, |time| time.checked_mul(1000)),
     };
     let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
     for (row, time) in times.iter_mut().enumerate() {
         if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-            *time = now.micros();
+            *time = absent;
             continue;
         }
         let given = *time;
         *time = match micros_of(given) {
             Some(micros) if micros >= 0 => micros,
-            _ => return Err(bad_time(row, given)),
+            _ => return Err(bad_time(row, name, given)),
         };
     }
     Ok(times)
 }
 
-fn bad_time(row: usize, given: i64) -> Refused {
+fn bad_time(row: usize, name: &str, given: i64) -> Refused {
     let why = if given < 0 {
         "Timestamp must be a nonnegative long (64-bit integer) "
     } else {
         "Timestamp must be in milliseconds since 1970, and at most 9223372036854775."
     };
-    Refused::at(row, crate::validate::invalid_value("timestamp", &given.to_string(), why))
+    Refused::at(row, crate::validate::invalid_value(name, &given.to_string(), why))
 }
 
-fn raw<T: ArrowPrimitiveType<Native = i64>>(array: &ArrayRef) -> Result<Vec<i64>, Refused> {
-    let array = array.as_primitive_opt::<T>().ok_or_else(|| unreadable("timestamp"))?;
+fn raw<T: ArrowPrimitiveType<Native = i64>>(array: &ArrayRef, name: &str) -> Result<Vec<i64>, Refused> {
+    let array = array.as_primitive_opt::<T>().ok_or_else(|| unreadable(name))?;
     Ok(array.values().to_vec())
 }
 

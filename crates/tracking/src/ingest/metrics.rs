@@ -50,7 +50,7 @@ pub(super) fn read(batch: &RecordBatch, now: Timestamp) -> Result<Rows, Refused>
     let count = batch.num_rows();
     let values = columns::values(columns::required(batch, "value")?)?;
     let steps = columns::steps(columns::column(batch, "step"), count)?;
-    let times = columns::times(columns::column(batch, "timestamp"), count, now)?;
+    let times = columns::times(columns::column(batch, "timestamp"), count, "timestamp", now.micros())?;
     let attributions = Attributions::read(batch)?;
     let (series, index) = number(&runs, &run_ids, &keys, &attributions);
     let content = MetricRows { series, index, steps, times, values, models: attributions.models };

@@ -401,3 +401,86 @@ fn names_of_batches_are_plain() {
         assert!(BatchId::parse("", name).is_err(), "{name}");
     }
 }
+
+fn new_runs(columns: &[(&str, ArrayRef)]) -> RecordBatch {
+    batch(columns)
+}
+
+#[tokio::test]
+async fn runs_are_made_with_their_ids_and_can_be_added_to() {
+    let lake = Lake::open().await;
+    let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![Some(5), None]));
+    let runs = new_runs(&[
+        ("run_id", text(&["first-run", "b"])),
+        ("experiment_id", text(&["0", "0"])),
+        ("run_name", Arc::new(StringArray::from(vec![Some("named"), None]))),
+        ("status", text(&["FINISHED", ""])),
+        ("start_time", Arc::clone(&times)),
+        ("end_time", times),
+        ("parent_run_id", text(&["", "first-run"])),
+        ("user_id", text(&["ada", ""])),
+    ]);
+    lake.take(Target::Runs, &runs, Some("batch-1")).await.expect("taken");
+    let [first, second] = [lake.get_run("first-run").await.expect("there"), lake.get_run("b").await.expect("there")];
+    assert_eq!((first.run.run_name.as_str(), first.run.user_id.as_str()), ("named", "ada"));
+    assert_eq!(first.run.status.as_str(), "FINISHED");
+    assert_eq!((first.run.start_time, first.run.end_time), (Timestamp::from_millis(5), Timestamp::from_millis(5)));
+    assert!(first.run.artifact_uri.ends_with("/first-run/artifacts"), "{}", first.run.artifact_uri);
+    assert_eq!(first.tags, [("mlflow.runName".to_owned(), "named".to_owned())]);
+    assert!(!second.run.run_name.is_empty(), "it gets a name as over REST");
+    assert_eq!((second.run.start_time, second.run.end_time), (Some(NOW), None));
+    assert_eq!(second.run.status.as_str(), "RUNNING");
+    assert_eq!(second.run.parent_run_id.as_deref(), Some("first-run"));
+    assert!(second.tags.contains(&("mlflow.parentRunId".to_owned(), "first-run".to_owned())));
+    // The same batch again is known by its name; points can follow.
+    lake.take(Target::Runs, &runs, Some("batch-1")).await.expect("known");
+    lake.take(Target::Metrics, &points("b", doubles(&[1.0]), &[]), None).await.expect("taken");
+    assert_eq!(lake.values("b", "m").await.len(), 1);
+}
+
+#[tokio::test]
+async fn runs_that_will_not_do_leave_nothing_behind() {
+    let lake = Lake::open().await;
+    let gone = lake.experiment("gone").await;
+    lake.delete_experiment(&gone).await.expect("deleted");
+    let taken = lake.run("0").await;
+    let deleted = lake.run("0").await;
+    lake.delete_run(&deleted).await.expect("deleted");
+    let with = |id: &str, experiment: &str, more: &[(&str, ArrayRef)]| {
+        let mut columns = vec![("run_id", text(&["fine", id])), ("experiment_id", text(&["0", experiment]))];
+        columns.extend(more.iter().map(|(name, array)| (*name, Arc::clone(array))));
+        new_runs(&columns)
+    };
+    let nulls: ArrayRef = Arc::new(StringArray::from(vec![Some("fine"), None]));
+    for (runs, expected) in [
+        (with("fine", "0", &[]), "row 1: the run fine is there twice, first in row 0".to_owned()),
+        (with(&taken, "0", &[]), format!("row 1: The run {taken} exists already")),
+        (with(&deleted, "0", &[]), format!("row 1: The run {deleted} exists already")),
+        (with("bad id!", "0", &[]), "row 1: Invalid value \"bad id!\"".to_owned()),
+        (with("b", "77", &[]), "row 1: No Experiment with id=77 exists".to_owned()),
+        (with("b", &gone, &[]), "row 1: The experiment 1 must be in the 'active' state".to_owned()),
+        (with("b", "x", &[]), "row 1: Invalid experiment ID".to_owned()),
+        (with("b", "", &[]), "row 1: Invalid experiment ID".to_owned()),
+        (with("b", "0", &[("status", text(&["RUNNING", "DONE"]))]), "row 1: 'DONE' is no status".to_owned()),
+        (
+            with("b", "0", &[("end_time", Arc::new(Int64Array::from(vec![1, -1])))]),
+            "row 1: Invalid value -1 for parameter 'end_time'".to_owned(),
+        ),
+        (with("b", "0", &[("artifact_uri", text(&["", ""]))]), "runs have no column 'artifact_uri'".to_owned()),
+        (new_runs(&[("run_id", text(&["b"]))]), "runs need the column 'experiment_id'".to_owned()),
+        (new_runs(&[("run_id", nulls), ("experiment_id", text(&["0", "0"]))]), "row 1: the run_id is null".to_owned()),
+    ] {
+        let refused = lake.refuses(Target::Runs, &runs).await;
+        assert!(refused.contains(&expected), "{refused} instead of {expected}");
+    }
+    assert!(lake.get_run("fine").await.is_err(), "nothing is left of a batch that was refused");
+    assert!(lake.get_run("b").await.is_err());
+}
+
+#[tokio::test]
+async fn of_two_batches_with_the_same_run_one_is_taken() {
+    let lake = Lake::open().await;
+    let runs = new_runs(&[("run_id", text(&["same"])), ("experiment_id", text(&["0"]))]);
+    let (one, other) = tokio::join!(lake.take(Target::Runs, &runs, None), lake.take(Target::Runs, &runs, None));
+    assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1, "{one:?} {other:?}");
+}

@@ -28,6 +28,16 @@ use super::parse::{parse, parse_order};
 pub const MAX_ORDER_BY: usize = 100;
 
 const ENTITIES: &[&str] = &["metric", "parameter", "tag", "attribute", "dataset"];
+
+/// The attributes of runs that a part of a search knows.
+struct Attributes {
+    named: &'static [&'static str],
+    /// Those that MLflow does not know, and that its errors do not name.
+    own: &'static [&'static str],
+}
+
+const IN_FILTERS: Attributes = Attributes { named: ATTRIBUTES, own: &["duration"] };
+const IN_ORDER: Attributes = Attributes { named: ORDER_ATTRIBUTES, own: &["duration", "dataset"] };
 const ATTRIBUTES: &[&str] = &[
     "run_id",
     "run_name",
@@ -66,7 +76,7 @@ pub fn run_order<S: AsRef<str>>(order_by: &[S]) -> Result<Vec<OrderBy>, SearchEr
     for clause in order_by {
         let clause = clause.as_ref();
         let (field, ascending) = parse_order(clause)?;
-        let column = match target(&field, ORDER_ATTRIBUTES) {
+        let column = match target(&field, &IN_ORDER) {
             Ok(Target::Column(column) | Target::Aggregate(column)) => column,
             Ok(Target::Dataset(_)) => {
                 let message = "Invalid identifier type 'dataset': runs can't be ordered by datasets.";
@@ -102,7 +112,7 @@ enum Target {
     Dataset(DatasetField),
 }
 
-fn target(field: &Field, attributes: &[&str]) -> Result<Target, String> {
+fn target(field: &Field, attributes: &Attributes) -> Result<Target, String> {
     if let [name] = field.parts.as_slice()
         && name.quote.is_some()
         && let Some((before, _)) = name.text.split_once('.')
@@ -116,11 +126,11 @@ fn target(field: &Field, attributes: &[&str]) -> Result<Target, String> {
         "metric" | "metrics" => Ok(metric(field.keys())),
         "parameter" | "parameters" | "param" | "params" => Ok(Target::Column(Column::Param(key().into()))),
         "tag" | "tags" => Ok(Target::Column(Column::Tag(key().into()))),
-        "attribute" | "attributes" | "attr" | "run" => {
-            attribute(&key(), attributes).map(|attribute| Target::Column(Column::Attribute(attribute))).ok_or_else(
-                || format!("Invalid attribute key '{}' specified. Valid keys are '{}'", key(), listed(attributes)),
-            )
-        }
+        "attribute" | "attributes" | "attr" | "run" => attribute(&key(), attributes)
+            .map(|attribute| Target::Column(Column::Attribute(attribute)))
+            .ok_or_else(|| {
+                format!("Invalid attribute key '{}' specified. Valid keys are '{}'", key(), listed(attributes.named))
+            }),
         "dataset" | "datasets" => match key().as_str() {
             "name" => Ok(Target::Dataset(DatasetField::Name)),
             "digest" => Ok(Target::Dataset(DatasetField::Digest)),
@@ -153,11 +163,13 @@ fn metric(keys: &[Name]) -> Target {
     }
 }
 
-fn attribute(key: &str, valid: &[&str]) -> Option<RunAttribute> {
-    if !valid.contains(&key) {
+fn attribute(key: &str, valid: &Attributes) -> Option<RunAttribute> {
+    if !valid.named.contains(&key) && !valid.own.contains(&key) {
         return None;
     }
     match key {
+        "duration" => Some(RunAttribute::Duration),
+        "dataset" => Some(RunAttribute::Dataset),
         "run_id" => Some(RunAttribute::RunId),
         "run_name" | "run name" | "Run name" | "Run Name" => Some(RunAttribute::RunName),
         "status" => Some(RunAttribute::Status),
@@ -171,7 +183,7 @@ fn attribute(key: &str, valid: &[&str]) -> Option<RunAttribute> {
 
 fn test(clause: Clause<'_>) -> Result<Predicate, SearchError> {
     let Comparison { field, .. } = clause.comparison;
-    let target = target(field, ATTRIBUTES).map_err(|message| clause.bad_field(message))?;
+    let target = target(field, &IN_FILTERS).map_err(|message| clause.bad_field(message))?;
     match target {
         Target::Aggregate(column) => metric_test(clause, column, true),
         Target::Column(column @ Column::Metric(..)) => metric_test(clause, column, false),

@@ -1,21 +1,27 @@
 import { useQueryClient } from "@tanstack/react-query";
-import { Component, type ReactNode, Suspense, lazy, useEffect, useRef, useState } from "react";
+import { Component, type ReactNode, Suspense, useEffect, useRef, useState } from "react";
 import { ExperimentsPage } from "./pages/experiments";
 import { LoginPage } from "./pages/login";
 import { Palette, Shortcuts } from "./pages/palette";
 import { Link, match, navigate, useLocation } from "./router";
 import { type Theme, ask, connect, logOut, onChange, remember, remembered, setTheme, useLive, useSession, useTheme } from "./state/session";
 import { Icon, type IconName, Logo } from "./ui/icons";
+import { later } from "./ui/later";
 import { Button, Empty, ErrorNote, Item, Popover, Skeleton, Toasts, failed } from "./ui/kit";
 
-const RunsPage = lazy(() => import("./pages/runs"));
-const RunPage = lazy(() => import("./pages/run"));
-const ComparePage = lazy(() => import("./pages/compare"));
-const ModelsPage = lazy(() => import("./pages/models"));
-const ModelPage = lazy(() => import("./pages/model"));
-const LoggedModelPage = lazy(() => import("./pages/logged-model"));
-const LineagePage = lazy(() => import("./pages/lineage"));
-const SqlPage = lazy(() => import("./pages/sql"));
+const RunsPage = later(() => import("./pages/runs"));
+const RunPage = later(() => import("./pages/run"));
+const ComparePage = later(() => import("./pages/compare"));
+const ModelsPage = later(() => import("./pages/models"));
+const ModelPage = later(() => import("./pages/model"));
+const LoggedModelPage = later(() => import("./pages/logged-model"));
+const LineagePage = later(() => import("./pages/lineage"));
+const SqlPage = later(() => import("./pages/sql"));
+
+// What the address asks for is fetched while the server is still asked who is there; where links lead to, when all is quiet.
+if (/^\/experiments\/./.test(location.pathname)) void RunsPage.fetch();
+else if (/^\/runs\/./.test(location.pathname)) void RunPage.fetch();
+setTimeout(() => [RunsPage, RunPage, ComparePage, ModelsPage, ModelPage].forEach((one) => void one.fetch()), 2000);
 
 type Params = Record<string, string>;
 
@@ -32,7 +38,7 @@ const ROUTES: [string, (params: Params) => ReactNode][] = [
   ["/sql", () => <SqlPage />],
 ];
 
-function page(path: string): ReactNode {
+function pageAt(path: string): ReactNode {
   for (const [pattern, render] of ROUTES) {
     const params = match(pattern, path);
     if (params) return render(params);
@@ -83,7 +89,8 @@ export function App() {
         event.preventDefault();
         if (box) box.focus();
         else setPalette(true);
-      } else if (event.key === "g") prefix.current = Date.now();
+      } else if (/^[1-9]$/.test(event.key)) document.querySelectorAll<HTMLElement>(".tabs a, [aria-label=Layout] button")[Number(event.key) - 1]?.click();
+      else if (event.key === "g") prefix.current = Date.now();
       else if (Date.now() - prefix.current < 900) {
         const to = { e: "/", m: "/models", s: "/sql" }[event.key];
         if (to) navigate(to);
@@ -138,7 +145,7 @@ export function App() {
       </aside>
       <main className="main" id="main">
         <Guard key={path}>
-          <Suspense fallback={<Skeleton />}>{session.state === "asking" ? <Skeleton /> : page(path)}</Suspense>
+          <Suspense fallback={<Skeleton />}>{session.state === "asking" ? <Skeleton /> : pageAt(path)}</Suspense>
         </Guard>
       </main>
       {palette && <Palette onClose={() => setPalette(false)} />}

@@ -47,6 +47,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             field("buckets", At::Query, Kind::Int, false, "1 to 2500, 500 if left out"),
             field("from_step", At::Query, Kind::Int, false, "first step"),
             field("to_step", At::Query, Kind::Int, false, "last step"),
+            field("format", At::Query, Kind::Text, false, "buckets, or curves: the same points in columns"),
         ],
         gives: "for each run and bucket of steps the first, last, smallest and greatest point and how many there are",
         as_types: JSON,

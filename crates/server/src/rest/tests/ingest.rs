@@ -105,7 +105,7 @@ async fn wrong_requests_are_told_apart() {
     let cut = body[..body.len() - 20].to_vec();
     for (query, content_type, body, status, expected) in [
         ("", STREAM, body.clone(), 400, "'table'"),
-        ("?table=runs", STREAM, body.clone(), 400, "No table \"runs\" takes rows in bulk"),
+        ("?table=experiments", STREAM, body.clone(), 400, "No table \"experiments\" takes rows in bulk"),
         ("?table=params", STREAM, body.clone(), 400, "the column 'value' is of type Float64"),
         ("?table=metrics", "application/json", body.clone(), 400, "Content-Type must be one of"),
         ("?table=metrics&batch_id=a%20b", STREAM, body.clone(), 400, "the batch_id 'a b-0' is not"),

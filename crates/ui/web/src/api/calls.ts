@@ -36,6 +36,7 @@ export const experiments = {
   delete: (id: string) => mlflow.post("experiments/delete", { experiment_id: id }),
   restore: (id: string) => mlflow.post("experiments/restore", { experiment_id: id }),
   setTag: (id: string, key: string, value: string) => mlflow.post("experiments/set-experiment-tag", { experiment_id: id, key, value }),
+  deleteTag: (id: string, key: string) => mlflow.post("experiments/delete-experiment-tag", { experiment_id: id, key }),
 };
 
 export interface RunQuery {
@@ -76,7 +77,7 @@ export function envelope(
   range: readonly [number, number] | null,
   signal?: AbortSignal,
 ): Promise<EnvelopeAnswer> {
-  return own.get("metrics/envelope", { run_ids: runIds, metric_key: key, buckets, from_step: range?.[0], to_step: range?.[1] }, signal);
+  return own.get("metrics/envelope", { run_ids: runIds, metric_key: key, buckets, from_step: range?.[0], to_step: range?.[1], format: "curves" }, signal);
 }
 
 /** Where files of a run, a logged model or a model version come from. */
@@ -104,6 +105,8 @@ export const artifacts = {
 
 export const loggedModels = {
   get: async (id: string) => (await mlflow.get<{ model: LoggedModel }>(`logged-models/${encodeURIComponent(id)}`)).model,
+  setTag: (id: string, key: string, value: string) => mlflow.patch(`logged-models/${encodeURIComponent(id)}/tags`, { tags: [{ key, value }] }),
+  deleteTag: (id: string, key: string) => mlflow.delete(`logged-models/${encodeURIComponent(id)}/tags/${encodeURIComponent(key)}`, {}),
 };
 
 export const models = {

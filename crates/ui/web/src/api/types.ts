@@ -62,27 +62,21 @@ export interface Run {
   outputModels: { model_id: string; step?: number }[];
 }
 
-export interface Point {
-  step: number;
-  timestamp: number;
-  value: number | string;
-}
-
-export interface Bucket {
-  index: number;
+/** Points of a run in columns; values that JSON has no number for are texts. */
+export interface WireCurve {
+  run_id: string;
+  /** Points that these stand for. */
   count: number;
-  nan_count: number;
-  first: Point;
-  last: Point;
-  min?: Point;
-  max?: Point;
+  steps: number[];
+  timestamps: number[];
+  values: (number | string)[];
 }
 
 export interface EnvelopeAnswer {
   metric_key: string;
   from_step?: number;
   to_step?: number;
-  runs: { run_id: string; buckets: Bucket[] }[];
+  runs: WireCurve[];
 }
 
 export interface FileInfo {

@@ -5,7 +5,7 @@ import { createPortal } from "react-dom";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { duration, exact, fixed } from "../lib/format";
-import { type XAxis, align, withoutOutliers } from "../lib/series";
+import { type XAxis, align, metricAxis, withoutOutliers } from "../lib/series";
 import { color as themeColor, useTheme } from "../state/session";
 
 export interface Line {
@@ -26,8 +26,12 @@ export interface ChartHandle {
   svg: () => string;
 }
 
+/** Where an axis begins and ends; null: where the curves do. */
+export type Ends = [number | null, number | null];
+
 interface Props {
   label: string;
+  ends?: Ends;
   lines: Line[];
   axis: XAxis;
   logX: boolean;
@@ -60,7 +64,7 @@ const axisText = (value: number) => {
   return String(Number(value.toPrecision(4)));
 };
 
-export function LineChart({ label, lines, axis, logX, logY, clip, zoom, onZoom, sync, handle }: Props) {
+export function LineChart({ label, lines, ends, axis, logX, logY, clip, zoom, onZoom, sync, handle }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const [tip, setTip] = useState<Tip | null>(null);
@@ -90,14 +94,21 @@ export function LineChart({ label, lines, axis, logX, logY, clip, zoom, onZoom, 
 
   const clipped = useMemo(() => (clip ? withoutOutliers(lines.flatMap(({ y }) => [...y])) : null), [clip, lines]);
   const structure = `${series.map(({ line, role }) => `${line.id}${role}${line.color}${line.faint ? "f" : ""}${line.x.length < 40 ? "p" : ""}`).join()}|${axis}|${logX}|${logY}|${dark}`;
-  const ranges = useRef({ clipped });
-  ranges.current = { clipped };
+  const ranges = useRef({ clipped, ends });
+  ranges.current = { clipped, ends };
 
   useEffect(() => {
     const el = box.current!;
     const ink = themeColor("--fg-faint");
     const grid = themeColor("--line");
     const few = series.length <= 120;
+    const natural = (low: number | null, high: number | null): uPlot.Range.MinMax => {
+      const clip = ranges.current.clipped;
+      if (clip) return [clip[0] - (clip[1] - clip[0]) * 0.05, clip[1] + (clip[1] - clip[0]) * 0.05];
+      if (low === null || high === null) return [0, 1];
+      if (logY) return uPlot.rangeLog(low, high, 10, false);
+      return low === high ? [low - Math.max(Math.abs(low) * 0.1, 0.1), high + Math.max(Math.abs(high) * 0.1, 0.1)] : uPlot.rangeNum(low, high, 0.06, false);
+    };
     const options: uPlot.Options = {
       width: Math.max(60, el.clientWidth),
       height: Math.max(60, el.clientHeight),
@@ -125,11 +136,11 @@ export function LineChart({ label, lines, axis, logX, logY, clip, zoom, onZoom, 
         y: {
           distr: logY ? 3 : 1,
           range: (_, low, high) => {
-            const clip = ranges.current.clipped;
-            if (clip) return [clip[0] - (clip[1] - clip[0]) * 0.05, clip[1] + (clip[1] - clip[0]) * 0.05];
-            if (low === null || high === null) return [0, 1];
-            if (logY) return uPlot.rangeLog(low, high, 10, false);
-            return low === high ? [low - Math.max(Math.abs(low) * 0.1, 0.1), high + Math.max(Math.abs(high) * 0.1, 0.1)] : uPlot.rangeNum(low, high, 0.06, false);
+            const [from, to] = ranges.current.ends ?? [null, null];
+            const usable = (value: number | null): value is number => value !== null && (!logY || value > 0);
+            const [least, most] = natural(low, high);
+            const [start, end] = [usable(from) ? from : least, usable(to) ? to : most];
+            return start != null && end != null && start < end ? [start, end] : [least, most];
           },
         },
       },
@@ -186,7 +197,7 @@ export function LineChart({ label, lines, axis, logX, logY, clip, zoom, onZoom, 
 
   useEffect(() => {
     plot.current?.setData(data);
-  }, [data, zoom, clipped]);
+  }, [data, zoom, clipped, ends]);
 
   useImperativeHandle(handle, () => ({
     png: () => new Promise((resolve) => (plot.current ? framed(plot.current.ctx.canvas).toBlob(resolve) : resolve(null))),
@@ -199,7 +210,7 @@ export function LineChart({ label, lines, axis, logX, logY, clip, zoom, onZoom, 
       {tip &&
         createPortal(
           <div className="tip" style={{ left: Math.min(tip.left + 16, innerWidth - 330), top: Math.min(tip.top + 14, innerHeight - 60 - tip.rows.length * 19) }}>
-            <div className="x">{axis === "step" ? `step ${xText(tip.x, axis)}` : xText(tip.x, axis)}</div>
+            <div className="x">{axis === "step" ? "step " : metricAxis(axis) === null ? "" : `${metricAxis(axis)} `}{xText(tip.x, axis)}</div>
             {tip.rows.map(({ id, label: name, color, value }) => (
               <div key={id} className={`s ${id === tip.near ? "near" : ""}`}>
                 <span className="dot" style={{ background: color }} />

@@ -8,10 +8,11 @@ import { colorOf, paletteColor } from "../lib/color";
 import { cell, column } from "../lib/columns";
 import { toCsv } from "../lib/csv";
 import { fixed, short } from "../lib/format";
-import { type Curve, type XAxis, band, curveOf, smooth, stepsWithin, xOf } from "../lib/series";
+import { type Expression, evaluate, metricsOf } from "../lib/expression";
+import { type Curve, type Spread, type XAxis, against, band, combined, curveOf, metricAxis, smooth, stepsWithin, xOf } from "../lib/series";
 import { Button, Dialog, ErrorNote, Item, Popover, failed } from "../ui/kit";
 import { save } from "../pages/shared";
-import { type ChartHandle, type Line, LineChart } from "./LineChart";
+import { type ChartHandle, type Ends, type Line, LineChart } from "./LineChart";
 
 export interface Settings {
   x: XAxis;
@@ -20,10 +21,11 @@ export interface Settings {
   logY: boolean;
   clip: boolean;
   bands: boolean;
+  spread: Spread;
   groupBy: string[];
 }
 
-export const PLAIN: Settings = { x: "step", smoothing: 0, logX: false, logY: false, clip: false, bands: false, groupBy: [] };
+export const PLAIN: Settings = { x: "step", smoothing: 0, logX: false, logY: false, clip: false, bands: false, spread: "range", groupBy: [] };
 
 /** The server answers so many runs at once. */
 const RUNS_A_REQUEST = 100;
@@ -37,19 +39,20 @@ function bucketsFor(runs: number, wide: boolean): number {
 /** With more requests than this, a card is drawn once all are answered, not anew for each. */
 const DRAWN_BY_PART = 3;
 
-function useCurves(runs: readonly Run[], metric: string, range: readonly [number, number] | null, wide: boolean) {
-  const ids = useMemo(() => runs.filter((run) => metric in run.metrics).map((run) => run.id), [runs, metric]);
+/** The curves of some metrics of those runs that have all of them, by run in the order of the metrics. */
+function useCurves(runs: readonly Run[], metrics: readonly string[], range: readonly [number, number] | null, wide: boolean) {
+  const ids = useMemo(() => runs.filter((run) => metrics.every((key) => key in run.metrics)).map((run) => run.id), [runs, metrics]);
   const chunks = useMemo(() => Array.from({ length: Math.ceil(ids.length / RUNS_A_REQUEST) }, (_, i) => ids.slice(i * RUNS_A_REQUEST, (i + 1) * RUNS_A_REQUEST)), [ids]);
   const live = runs.some((run) => run.status === "RUNNING");
   const buckets = bucketsFor(ids.length, wide);
   const answers = useQueries({
-    queries: chunks.map((chunk) => ({
+    queries: metrics.flatMap((metric) => chunks.map((chunk) => ({
       queryKey: ["envelope", metric, chunk, buckets, range],
       queryFn: ({ signal }: { signal: AbortSignal }) => envelope(chunk, metric, buckets, range, signal),
       placeholderData: (previous: EnvelopeAnswer | undefined) => previous,
       staleTime: live ? 5_000 : 300_000,
       meta: { live },
-    })),
+    }))),
     combine: (results) => ({
       data: results.map(({ data }) => data),
       pending: results.some(({ isPending }) => isPending),
@@ -59,22 +62,69 @@ function useCurves(runs: readonly Run[], metric: string, range: readonly [number
   });
   const waiting = answers.pending && chunks.length > DRAWN_BY_PART;
   const curves = useMemo(() => {
-    const out = new Map<string, Curve>();
+    const out = new Map<string, Curve[]>();
     if (waiting) return out;
-    for (const answer of answers.data) for (const { run_id, buckets: list } of answer?.runs ?? []) out.set(run_id, curveOf(list));
+    answers.data.forEach((answer, i) => {
+      const of = Math.floor(i / chunks.length);
+      for (const run of answer?.runs ?? []) {
+        const list = out.get(run.run_id) ?? [];
+        list[of] = curveOf(run);
+        out.set(run.run_id, list);
+      }
+    });
+    // What is not there yet, or has no point in the range, is not drawn.
+    for (const [id, list] of out) if (metrics.some((_, i) => !list[i])) out.delete(id);
     return out;
     // eslint-disable-next-line
-  }, [answers.stamp, chunks, waiting]);
+  }, [answers.stamp, chunks, waiting, metrics]);
   return { curves, pending: answers.pending, error: answers.error };
 }
 
-export function MetricCard({ metric, runs, settings, sync, title, wide, extra }: { metric: string; runs: readonly Run[]; settings: Settings; sync?: string; title?: string; wide?: boolean; extra?: ReactNode }) {
+const NONE: readonly Run[] = [];
+
+/** Of each run the curve to draw, its metrics put into the expression if there is one; behind it that of the x axis. */
+function useDrawn(fetched: ReturnType<typeof useCurves>, parts: readonly string[], expression?: Expression) {
+  const { curves, pending, error } = fetched;
+  const drawn = useMemo(() => {
+    if (!expression) return curves;
+    const of = (values: number[]) => evaluate(expression, (key) => values[parts.indexOf(key)]!);
+    return new Map([...curves].map(([id, list]) => [id, [combined(list.slice(0, parts.length), of), ...list.slice(parts.length)]]));
+  }, [curves, parts, expression]);
+  return { curves: drawn, pending, error };
+}
+
+interface CardProps {
+  /** A metric, or else an expression of several. */
+  metric: string;
+  expression?: Expression;
+  runs: readonly Run[];
+  settings: Settings;
+  sync?: string;
+  title?: string;
+  wide?: boolean;
+  extra?: ReactNode;
+}
+
+/** A curve with its x: steps, times, or the values of another metric, which comes last of `curves`. */
+function placed(curves: readonly Curve[], axis: XAxis, start?: number): { x: number[]; curve: Curve } {
+  const [curve, other] = curves as [Curve, Curve?];
+  if (other) return against(curve, other);
+  if (axis === "relative" && start !== undefined) return { x: curve.times.map((time) => (time - start) / 1000), curve };
+  return { x: xOf(curve, axis), curve };
+}
+
+export function MetricCard(props: CardProps) {
+  const { metric, expression, runs, settings, sync, title, wide, extra } = props;
   const [zoom, setZoom] = useState<[number, number] | null>(null);
   const [steps, setSteps] = useState<[number, number] | null>(null);
   const [full, setFull] = useState(false);
+  const [ends, setEnds] = useState<Ends>([null, null]);
   const chart = useRef<ChartHandle>(null);
-  const base = useCurves(runs, metric, null, Boolean(wide));
-  const near = useCurves(steps ? runs : [], metric, steps, Boolean(wide));
+  const over = metricAxis(settings.x);
+  const parts = useMemo(() => (expression ? metricsOf(expression) : [metric]), [metric, expression]);
+  const wanted = useMemo(() => (over === null ? parts : [...parts, over]), [parts, over]);
+  const base = useDrawn(useCurves(runs, wanted, null, Boolean(wide)), parts, expression);
+  const near = useDrawn(useCurves(steps ? runs : NONE, wanted, steps, Boolean(wide)), parts, expression);
   useEffect(() => {
     setZoom(null);
     setSteps(null);
@@ -86,18 +136,14 @@ export function MetricCard({ metric, runs, settings, sync, title, wide, extra }:
     let total = 0;
     for (const run of runs) {
       const whole = base.curves.get(run.id);
-      if (!whole || whole.steps.length === 0) continue;
+      if (!whole || whole[0]!.steps.length === 0) continue;
       const closer = steps ? near.curves.get(run.id) : undefined;
-      const curve = closer && closer.steps.length > 0 ? closer : whole;
-      points += curve.steps.length;
-      total += curve.total;
-      let x = xOf(curve, settings.x);
+      const chosen = closer && closer[0]!.steps.length > 0 ? closer : whole;
+      points += chosen[0]!.steps.length;
+      total += chosen[0]!.total;
       // What is nearer begins later: relative time counts from the run's first point all the same.
-      if (curve === closer && settings.x === "relative") {
-        const start = whole.times.reduce((least, time) => Math.min(least, time), Infinity);
-        x = curve.times.map((time) => (time - start) / 1000);
-      }
-      entries.push({ run, x, curve });
+      const start = chosen === closer ? whole[0]!.times.reduce((least, time) => Math.min(least, time), Infinity) : undefined;
+      entries.push({ run, ...placed(chosen, settings.x, start) });
     }
     const lines: Line[] = [];
     const monotone = (x: number[], y: number[]) => {
@@ -116,7 +162,7 @@ export function MetricCard({ metric, runs, settings, sync, title, wide, extra }:
       }
       const names = [...groups.keys()].sort((a, b) => a.localeCompare(b));
       for (const [name, curves] of groups) {
-        const of = band(curves);
+        const of = band(curves, settings.spread);
         const color = paletteColor(names.indexOf(name));
         lines.push({ id: name, label: `${name} (${curves.length})`, color, x: of.x, y: smooth(of.x, of.mean, settings.smoothing), low: of.min, high: of.max });
       }
@@ -131,7 +177,7 @@ export function MetricCard({ metric, runs, settings, sync, title, wide, extra }:
       }
     }
     return { lines, points, total };
-  }, [base.curves, near.curves, steps, runs, settings.x, settings.smoothing, settings.groupBy, settings.bands]);
+  }, [base.curves, near.curves, steps, runs, settings.x, settings.smoothing, settings.groupBy, settings.bands, settings.spread]);
 
   const onZoom = (range: [number, number] | null) => {
     setZoom(range);
@@ -139,7 +185,8 @@ export function MetricCard({ metric, runs, settings, sync, title, wide, extra }:
       setSteps(null);
       return;
     }
-    const within = stepsWithin([...base.curves.values()].map((curve) => ({ x: xOf(curve, settings.x), steps: curve.steps })), range[0], range[1]);
+    const all = [...base.curves.values()].map((curves) => placed(curves, settings.x));
+    const within = stepsWithin(all.map(({ x, curve }) => ({ x, steps: curve.steps })), range[0], range[1]);
     setSteps(within);
   };
 
@@ -148,7 +195,7 @@ export function MetricCard({ metric, runs, settings, sync, title, wide, extra }:
   const csv = () => {
     const rows: unknown[][] = [];
     for (const run of runs) {
-      const curve = (steps && near.curves.get(run.id)) || base.curves.get(run.id);
+      const curve = ((steps && near.curves.get(run.id)) || base.curves.get(run.id))?.[0];
       curve?.steps.forEach((step, i) => rows.push([run.id, run.name, metric, step, curve.times[i], curve.values[i]]));
     }
     return toCsv(["run_id", "run_name", "key", "step", "timestamp", "value"], rows);
@@ -163,6 +210,12 @@ export function MetricCard({ metric, runs, settings, sync, title, wide, extra }:
           <span className="faint num" style={{ fontSize: 11 }} title="Smallest and greatest of each stretch are kept, so no spike is lost; zoom in for more">
             {short(points)} of {short(total)}
           </span>
+        )}
+        {wide && !single && (
+          <>
+            <EndsOf label="Y" value={ends} onChange={setEnds} />
+            {settings.x !== "wall" && <EndsOf label="X" value={zoom ?? [null, null]} onChange={([from, to]) => onZoom(from === null && to === null ? null : [from ?? Math.min(...lines.map(({ x }) => x[0] ?? Infinity)), to ?? Math.max(...lines.map(({ x }) => x.at(-1) ?? -Infinity))])} />}
+          </>
         )}
         {zoom && (
           <Button small kind="quiet" onClick={() => onZoom(null)}>
@@ -189,21 +242,51 @@ export function MetricCard({ metric, runs, settings, sync, title, wide, extra }:
         </div>
       ) : lines.length === 0 ? (
         <div className="plot">
-          <div className="msg">{base.pending ? (runs.length > 100 ? `Fetching the curves of ${runs.length} runs…` : "") : "None of the runs drawn has points of it."}</div>
+          <div className="msg">{base.pending ? (runs.length > 100 ? `Fetching the curves of ${runs.length} runs…` : "") : over === null && !expression ? "None of the runs drawn has points of it." : `None of the runs drawn has points of ${wanted.join(" and ")} together.`}</div>
         </div>
       ) : single ? (
         <Bars lines={lines} />
       ) : (
-        <LineChart label={name} lines={lines} axis={settings.x} logX={settings.logX} logY={settings.logY} clip={settings.clip} zoom={zoom} onZoom={onZoom} sync={sync} handle={chart} />
+        <LineChart label={name} lines={lines} axis={settings.x} logX={settings.logX} logY={settings.logY} clip={settings.clip} ends={ends} zoom={zoom} onZoom={onZoom} sync={sync} handle={chart} />
       )}
       {full && (
         <Dialog title={name} className="full" onClose={() => setFull(false)}>
           <div className="dialog-chart">
-            <MetricCard metric={metric} runs={runs} settings={settings} wide title={name} />
+            <MetricCard {...props} sync={undefined} extra={undefined} wide title={name} />
           </div>
         </Dialog>
       )}
     </div>
+  );
+}
+
+/** The first and last value of an axis, typed. What is empty is as the curves are. */
+function EndsOf({ label, value, onChange }: { label: string; value: Ends; onChange: (value: Ends) => void }) {
+  const field = (at: 0 | 1, name: string) => (
+    <input
+      key={`${at}${value[at]}`}
+      className="input"
+      style={{ width: 76, height: 24 }}
+      type="number"
+      step="any"
+      aria-label={`${label} ${name}`}
+      placeholder={name}
+      defaultValue={value[at] === null ? "" : Number(value[at]!.toPrecision(6))}
+      onBlur={(event) => put(at, event.target.value)}
+      onKeyDown={(event) => event.key === "Enter" && put(at, event.currentTarget.value)}
+    />
+  );
+  const put = (at: 0 | 1, text: string) => {
+    const number = text === "" ? null : Number(text);
+    const next: Ends = at === 0 ? [number, value[1]] : [value[0], number];
+    const shown = value[at] === null ? null : Number(value[at]!.toPrecision(6));
+    if (number === shown || (next[0] !== null && next[1] !== null && next[0] >= next[1])) return;
+    onChange(next);
+  };
+  return (
+    <span className="row faint" style={{ gap: 4, fontSize: 12 }}>
+      {label} {field(0, "from")} {field(1, "to")}
+    </span>
   );
 }
 

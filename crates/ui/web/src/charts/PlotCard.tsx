@@ -13,8 +13,10 @@ import { save } from "../pages/shared";
 import { Button, Dialog, Item, Popover } from "../ui/kit";
 import { EChart, type EChartHandle, type Option, tooltip } from "./EChart";
 
+type Kind = "scatter" | "parallel" | "bar" | "box" | "contour";
+
 interface Props {
-  card: CardSpec;
+  card: CardSpec & { kind: Kind };
   runs: Run[];
   stats?: Stats;
   brush: RunsView["brush"];

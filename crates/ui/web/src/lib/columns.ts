@@ -99,7 +99,7 @@ export function orderBy(id: string, descending: boolean): string | null {
   const col = column(id);
   const way = descending ? "DESC" : "ASC";
   if (col.kind === "attributes") {
-    const name: Record<string, string> = { user: "user_id", run_name: "run_name", run_id: "run_id", start_time: "start_time", end_time: "end_time", status: "status" };
+    const name: Record<string, string> = { user: "user_id", duration: "duration", dataset: "dataset", run_name: "run_name", run_id: "run_id", start_time: "start_time", end_time: "end_time", status: "status" };
     const key = name[col.key];
     return key ? `attributes.${key} ${way}` : null;
   }

@@ -79,7 +79,7 @@ const PREFIXES: Record<string, Kind> = {
   datasets: "datasets", dataset: "datasets",
 };
 
-export const ATTRIBUTE_KEYS = ["run_name", "run_id", "status", "user_id", "start_time", "end_time", "artifact_uri"];
+export const ATTRIBUTE_KEYS = ["run_name", "run_id", "status", "user_id", "start_time", "end_time", "duration", "artifact_uri"];
 
 export function key(text: string, at = 0): Key {
   const dot = text.indexOf(".");
@@ -290,7 +290,7 @@ export function complete(before: string, known: Known, most = 50): Completion {
   }
   const of = keyOf(previous);
   if (of) {
-    const kind = of.kind === "metrics" || of.name.endsWith("_time") ? "number" : "text";
+    const kind = of.kind === "metrics" || of.name.endsWith("_time") || (of.kind === "attributes" && of.name === "duration") ? "number" : "text";
     return pick(OPERATORS[kind].map(([text, hint]) => ({ text, hint })));
   }
   if (previous.type === "string" || previous.type === "number" || previous.text === ")" || word === "NULL") {
@@ -331,6 +331,7 @@ export class RunsSql {
   /** The expression of a key; missing values are NULL, as in the filter grammar. */
   expression(of: Key): string {
     if (of.kind === "attributes") {
+      if (of.name === "duration") return "date_part('epoch', r.end_time - r.start_time) * 1000";
       const names: Record<string, string> = { "Run name": "run_name", run_name: "run_name", user: "user_id" };
       return `r.${sqlName(names[of.name] ?? of.name)}`;
     }
@@ -381,7 +382,7 @@ function literalSql(value: Literal, of: Key): string {
     if (isTime) return `to_timestamp_millis(${value})`;
     if (Number.isNaN(value)) return "CAST('NaN' AS DOUBLE)";
     if (!Number.isFinite(value)) return `CAST('${value > 0 ? "" : "-"}Infinity' AS DOUBLE)`;
-    return of.kind === "metrics" ? String(value) : sqlText(String(value));
+    return of.kind === "metrics" || (of.kind === "attributes" && of.name === "duration") ? String(value) : sqlText(String(value));
   }
   return sqlText(value);
 }

@@ -12,7 +12,8 @@ import { bundled, guarded, inWords, layout, told } from "./registry";
 import { signatureOf } from "./signature";
 import { identifier, tables, withoutExplain } from "./sqltext";
 import { nested, pathTree } from "./tree";
-import { readView, writeView } from "./views";
+import { timeline } from "./timeline";
+import { readView, sharedViews, viewTag, writeView } from "./views";
 
 const run = (id: string, patch: Partial<Run> = {}): Run => ({
   ...toRun({ info: { run_id: id, run_name: id, experiment_id: "1", status: "FINISHED", lifecycle_stage: "active", start_time: 0, end_time: 5 } }),
@@ -24,13 +25,21 @@ describe("the view in the address", () => {
     const view = readView(new URLSearchParams());
     const changed = {
       ...view, filter: "metrics.`a,b` < 1", sort: { id: "metrics.train/loss@min", descending: false }, columns: ["params.a,b", "metrics.x~y"], pinned: ["params.a,b"],
-      groupBy: ["params.lr"], tree: true, varying: true, layout: "charts" as const, selected: ["r1", "r2"], draw: "selected" as const, flipped: ["r3"], x: "wall" as const,
-      smoothing: 0.6, logX: true, logY: true, clip: true, bands: true, metrics: "train", life: "all" as const,
-      cards: [{ kind: "scatter" as const, columns: ["params.lr", "metrics.loss"] }], brush: { "metrics.a,b": [-1e-5, 2] as [number, number] },
+      groupBy: ["params.lr"], tree: true, varying: true, layout: "charts" as const, selected: ["r1", "r2"], draw: "selected" as const, flipped: ["r3"], x: "metric:train/epoch" as const,
+      smoothing: 0.6, logX: true, logY: true, clip: true, bands: true, spread: "deviation" as const, metrics: "train", life: "all" as const,
+      cards: [{ kind: "scatter" as const, columns: ["params.lr", "metrics.a;b"] }, { kind: "expression" as const, columns: ["max(`a,b`, `c`)"] }, { kind: "timeline" as const, columns: [] }], brush: { "metrics.a,b": [-1e-5, 2] as [number, number] },
     };
     const search = new URLSearchParams();
     for (const [key, value] of Object.entries(writeView(changed))) if (value !== null) search.set(key, value);
     expect(readView(new URLSearchParams(search.toString()))).toEqual(changed);
+  });
+
+  it("is kept in a tag under any name", () => {
+    for (const name of ["only sgd", "a/b: ä & :2f:", "🙂"]) {
+      expect(viewTag(name)).toMatch(/^[\w .:-]+$/);
+      expect(sharedViews([{ key: viewTag(name), value: "?q=1" }])).toEqual([{ name, search: "?q=1" }]);
+    }
+    expect(sharedViews([{ key: "team", value: "?x" }, { key: "runlake.view.evil", value: "//evil.example" }, { key: "runlake.view.:ffffff:", value: "?" }])).toEqual([{ name: ":ffffff:", search: "?" }]);
   });
 
   it("leaves out what is as by default", () => {
@@ -57,7 +66,8 @@ describe("columns", () => {
     expect(orderBy("metrics.train/loss@min", false)).toBe("metrics.`train/loss`.min ASC");
     expect(orderBy("params.lr", true)).toBe("params.lr DESC");
     expect(orderBy("attributes.user", true)).toBe("attributes.user_id DESC");
-    expect(orderBy("attributes.dataset", true)).toBeNull();
+    expect(orderBy("attributes.dataset", true)).toBe("attributes.dataset DESC");
+    expect(orderBy("attributes.experiment", true)).toBeNull();
   });
 
   it("leave out those that do not differ", () => {
@@ -226,4 +236,25 @@ it("writes names of SQL as they have to be", () => {
   expect(tables([{ schema: "public", table: "runs", name: "start_time", type: 'Timestamp(Microsecond, Some("UTC"))' }, { schema: "information_schema", table: "x", name: "y", type: "Utf8" }])).toEqual([
     { id: "runs", columns: [{ name: "start_time", type: "timestamp" }] },
   ]);
+});
+
+describe("the timeline", () => {
+  it("lays runs over the time they all took", () => {
+    const runs = [run("b", { start: 11_000, end: 21_000 }), run("a", { start: 1_000, end: 6_000 }), run("c", { start: 16_000, end: null, status: "RUNNING" }), run("d", { start: null })];
+    const { lines, ticks, total } = timeline(runs, 41_000);
+    expect(lines.map(({ run: of, from, to, lasts }) => [of.id, from, to, lasts])).toEqual([["a", 0, 0.125, 5_000], ["b", 0.25, 0.5, 10_000], ["c", 0.375, 1, 25_000]]);
+    expect(total).toBe(3);
+    expect(ticks.slice(1).map(({ at, label }) => [at, label])).toEqual([[0.25, "+10.0 s"], [0.5, "+20.0 s"], [0.75, "+30.0 s"], [1, "+40.0 s"]]);
+  });
+
+  it("is not stretched by a run that was never ended", () => {
+    const { lines } = timeline([run("a", { start: 0, end: 20_000 }), run("b", { start: 10_000, end: null, status: "RUNNING" })], 1e9);
+    expect(lines[0]!.to).toBeCloseTo(20 / 21);
+    expect(lines[1]!.to).toBe(1);
+  });
+
+  it("has nothing to show of nothing", () => {
+    expect(timeline([], 5)).toEqual({ lines: [], ticks: [], total: 0 });
+    expect(timeline([run("a", { start: 7, end: null, status: "FAILED" })], 5).lines[0]!.lasts).toBe(0);
+  });
 });

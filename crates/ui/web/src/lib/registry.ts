@@ -1,6 +1,12 @@
 // The registry in words.
 
-import type { ChangeRequest, Lineage, LineageNode, Policy, RegistryEvent } from "../api/types";
+import type { ChangeRequest, Lineage, LineageNode, ModelVersion, Policy, RegisteredModel, RegistryEvent } from "../api/types";
+
+export const STAGES = ["None", "Staging", "Production", "Archived"];
+
+export function aliasesOf(model: RegisteredModel, version: ModelVersion): string[] {
+  return (model.aliases ?? []).filter((one) => one.version === version.version).map(({ alias }) => alias);
+}
 
 /** What an event of the history says, without who and when. */
 export function told(event: RegistryEvent): string {

@@ -1,24 +1,41 @@
 import { describe, expect, it } from "vitest";
-import type { Bucket } from "../api/types";
-import { align, band, curveOf, sections, smooth, stepsWithin, withoutOutliers, xOf } from "./series";
+import { against, align, at, band, combined, curveOf, metricAxis, sections, smooth, stepsWithin, withoutOutliers, xOf } from "./series";
 
-const point = (step: number, value: number | string) => ({ step, timestamp: 1000 + step * 10, value });
+const curve = (steps: number[], values: number[]) => ({ steps, times: steps.map((step) => 1000 + step * 10), values, total: steps.length });
 
 describe("curveOf", () => {
-  it("keeps first, smallest, greatest and last in order, each once", () => {
-    const buckets: Bucket[] = [
-      { index: 0, count: 10, nan_count: 0, first: point(0, 5), last: point(9, 4), min: point(7, 1), max: point(3, 9) },
-      { index: 1, count: 1, nan_count: 0, first: point(10, 2), last: point(10, 2), min: point(10, 2), max: point(10, 2) },
-    ];
-    const curve = curveOf(buckets);
-    expect(curve.steps).toEqual([0, 3, 7, 9, 10]);
-    expect(curve.values).toEqual([5, 9, 1, 4, 2]);
-    expect(curve.total).toBe(11);
+  it("reads NaN and infinities", () => {
+    const { values, total } = curveOf({ run_id: "r", count: 9, steps: [0, 1, 2], timestamps: [5, 6, 7], values: ["NaN", Number.MAX_VALUE, 2] });
+    expect(values).toEqual([NaN, Infinity, 2]);
+    expect(total).toBe(9);
+  });
+});
+
+describe("several metrics of a run", () => {
+  it("have values between their points, and none outside", () => {
+    expect(at(curve([0, 10, 10, 20], [1, 3, 4, 6]), [-1, 0, 5, 10, 15, 20, 21])).toEqual([NaN, 1, 2, 4, 5, 6, NaN]);
+    expect(at(curve([], []), [1])).toEqual([NaN]);
   });
 
-  it("reads NaN and infinities", () => {
-    const { values } = curveOf([{ index: 0, count: 2, nan_count: 1, first: point(0, "NaN"), last: point(1, Number.MAX_VALUE) }]);
-    expect(values).toEqual([NaN, Infinity]);
+  it("are combined where the rarer one was logged", () => {
+    const train = curve([0, 1, 2, 3, 4], [10, 8, 6, 4, 2]);
+    const valid = curve([1, 4], [9, 3]);
+    const gap = combined([train, valid], ([a, b]) => b! - a!);
+    expect(gap.steps).toEqual([1, 4]);
+    expect(gap.values).toEqual([1, 1]);
+    expect(gap.times).toEqual(valid.times);
+  });
+
+  it("are drawn against each other", () => {
+    const { x, curve: of } = against(curve([0, 5, 10, 30], [1, 2, 3, 4]), curve([5, 15], [100, 300]));
+    expect(x).toEqual([100, 200]);
+    expect(of.values).toEqual([2, 3]);
+    expect(of.steps).toEqual([5, 10]);
+  });
+
+  it("give the axis its name", () => {
+    expect(metricAxis("metric:train/epoch")).toBe("train/epoch");
+    expect(metricAxis("wall")).toBeNull();
   });
 });
 
@@ -62,6 +79,10 @@ it("clips what lies far outside, and nothing when there is little", () => {
 });
 
 it("draws a band of a group", () => {
+  const apart = band([{ x: [0, 1], y: [1e9 + 1, 3] }, { x: [0, 1], y: [1e9 + 2, 3] }, { x: [0], y: [1e9 + 3] }], "deviation");
+  expect(apart.mean).toEqual([1e9 + 2, 3]);
+  expect(apart.max.map((value, i) => value - apart.mean[i]!)).toEqual([1, 0]);
+  expect(apart.min.map((value, i) => value - apart.mean[i]!)).toEqual([-1, 0]);
   const of = band([{ x: [0, 1], y: [0, 2] }, { x: [0, 1], y: [4, 6] }]);
   expect(of).toEqual({ x: [0, 1], mean: [2, 4], min: [0, 2], max: [4, 6] });
 });

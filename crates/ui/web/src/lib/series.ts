@@ -1,8 +1,14 @@
 // From answers of the server to what a chart draws.
 
-import { type Bucket, type Point, number } from "../api/types";
+import { type WireCurve, number } from "../api/types";
 
-export type XAxis = "step" | "wall" | "relative";
+/** Steps, a time, or another metric. */
+export type XAxis = "step" | "wall" | "relative" | `metric:${string}`;
+
+/** The metric that is the x axis, if one is. */
+export function metricAxis(axis: XAxis): string | null {
+  return axis.startsWith("metric:") ? axis.slice(7) : null;
+}
 
 /** One run's points of one metric, by ascending step. */
 export interface Curve {
@@ -13,27 +19,42 @@ export interface Curve {
   total: number;
 }
 
-/** The points of an envelope in order: of each bucket the first, smallest, greatest and last, so that no spike is lost. */
-export function curveOf(buckets: readonly Bucket[]): Curve {
-  const out: Curve = { steps: [], times: [], values: [], total: 0 };
-  const add = (point: Point | undefined, before: Point | undefined) => {
-    if (!point || (before && before.step === point.step && before.timestamp === point.timestamp && before.value === point.value)) return before;
-    out.steps.push(point.step);
-    out.times.push(point.timestamp);
-    out.values.push(number(point.value));
-    return point;
-  };
-  let last: Point | undefined;
-  for (const { count, first, min, max, last: end } of buckets) {
-    out.total += count;
-    // The first and last of a bucket enclose the other two; of which either may come first.
-    const swap = min && max && (max.step < min.step || (max.step === min.step && max.timestamp < min.timestamp));
-    last = add(first, last);
-    last = add(swap ? max : min, last);
-    last = add(swap ? min : max, last);
-    last = add(end, last);
-  }
-  return out;
+/** A run's part of an envelope: points of each bucket in their order, so chosen that no spike is lost. */
+export function curveOf({ count, steps, timestamps, values }: WireCurve): Curve {
+  return { steps, times: timestamps, values: values.map(number), total: count };
+}
+
+/** The values of a curve at ascending steps, on the straight line between its neighbours; NaN before and after it. */
+export function at({ steps, values }: Curve, wanted: readonly number[]): number[] {
+  let next = 0;
+  return wanted.map((step) => {
+    while (next < steps.length && steps[next]! < step) next++;
+    if (next >= steps.length) return NaN;
+    // Of several points at a step the last counts.
+    if (steps[next] === step) {
+      let last = next;
+      while (steps[last + 1] === step) last++;
+      return values[last]!;
+    }
+    if (next === 0) return NaN;
+    const share = (step - steps[next - 1]!) / (steps[next]! - steps[next - 1]!);
+    return values[next - 1]! + (values[next]! - values[next - 1]!) * share;
+  });
+}
+
+/** Several curves of a run made into one, at the steps of that which has fewest points. */
+export function combined(curves: readonly Curve[], of: (values: number[]) => number): Curve {
+  const base = curves.reduce((least, curve) => (curve.total < least.total ? curve : least));
+  const all = curves.map((curve) => (curve === base ? base.values : at(curve, base.steps)));
+  return { ...base, values: base.steps.map((_, i) => of(all.map((values) => values[i]!))) };
+}
+
+/** A curve over another metric of its run: where that has a value. */
+export function against(curve: Curve, other: Curve): { x: number[]; curve: Curve } {
+  const x = at(other, curve.steps);
+  const keep = x.map((_, i) => i).filter((i) => Number.isFinite(x[i]));
+  const pick = (list: readonly number[]) => keep.map((i) => list[i]!);
+  return { x: pick(x), curve: { steps: pick(curve.steps), times: pick(curve.times), values: pick(curve.values), total: curve.total } };
 }
 
 export function xOf(curve: Curve, axis: XAxis): number[] {
@@ -144,8 +165,11 @@ function gather(curves: readonly { x: readonly number[]; y: readonly number[] }[
   return { x, ys };
 }
 
-/** Mean, smallest and greatest of some curves over cells of x: the band of a group. */
-export function band(curves: readonly { x: readonly number[]; y: readonly number[] }[], cells = 200) {
+/** How wide the band of a group is: from its smallest to its greatest, or one standard deviation to each side. */
+export type Spread = "range" | "deviation";
+
+/** Mean and spread of some curves over cells of x: the band of a group. */
+export function band(curves: readonly { x: readonly number[]; y: readonly number[] }[], spread: Spread = "range", cells = 200) {
   const flat = curves.flatMap(({ x }) => [...x]);
   const low = flat.reduce((a, b) => Math.min(a, b), Infinity);
   const high = flat.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -154,6 +178,7 @@ export function band(curves: readonly { x: readonly number[]; y: readonly number
   const wanted = Math.min(cells, steps.size);
   const width = (high - low) / Math.max(1, wanted - 1) || 1;
   const sum = new Array<number>(wanted).fill(0);
+  const apart = new Array<number>(wanted).fill(0);
   const count = new Array<number>(wanted).fill(0);
   const min = new Array<number>(wanted).fill(Infinity);
   const max = new Array<number>(wanted).fill(-Infinity);
@@ -162,18 +187,23 @@ export function band(curves: readonly { x: readonly number[]; y: readonly number
       const value = y[i]!;
       if (!Number.isFinite(value)) return;
       const cell = Math.min(wanted - 1, Math.max(0, Math.round((at - low) / width)));
-      sum[cell]! += value;
       count[cell]!++;
+      // Welford's way, which keeps small differences of large numbers.
+      const off = value - sum[cell]! / Math.max(1, count[cell]! - 1);
+      sum[cell]! += value;
+      apart[cell]! += off * (value - sum[cell]! / count[cell]!);
       min[cell] = Math.min(min[cell]!, value);
       max[cell] = Math.max(max[cell]!, value);
     });
   }
   const keep = sum.map((_, i) => i).filter((i) => count[i]! > 0);
+  const mean = keep.map((i) => sum[i]! / count[i]!);
+  const deviation = (i: number) => (count[i]! > 1 ? Math.sqrt(Math.max(0, apart[i]!) / (count[i]! - 1)) : 0);
   return {
     x: keep.map((i) => low + i * width),
-    mean: keep.map((i) => sum[i]! / count[i]!),
-    min: keep.map((i) => min[i]!),
-    max: keep.map((i) => max[i]!),
+    mean,
+    min: keep.map((i, at) => (spread === "range" ? min[i]! : mean[at]! - deviation(i))),
+    max: keep.map((i, at) => (spread === "range" ? max[i]! : mean[at]! + deviation(i))),
   };
 }
 

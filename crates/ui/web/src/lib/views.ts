@@ -1,12 +1,12 @@
 // The state of the runs page as its query string says it, and saved views of it.
 
 import { DEFAULT_COLUMNS } from "./columns";
-import type { XAxis } from "./series";
+import type { Spread, XAxis } from "./series";
 
 export type Layout = "table" | "split" | "charts";
-export type CardKind = "scatter" | "parallel" | "bar" | "box" | "contour";
+export type CardKind = "scatter" | "parallel" | "bar" | "box" | "contour" | "expression" | "timeline";
 
-/** A chart beside those of single metrics: columns it shows, in the order its kind wants them. */
+/** A chart beside those of single metrics: columns it shows, in the order its kind wants them; or one expression. */
 export interface CardSpec {
   kind: CardKind;
   columns: string[];
@@ -32,14 +32,15 @@ export interface RunsView {
   logY: boolean;
   clip: boolean;
   bands: boolean;
+  spread: Spread;
   metrics: string;
   cards: CardSpec[];
   /** Ranges brushed in parallel coordinates. */
   brush: Record<string, [number, number]>;
 }
 
-const list = (text: string | null) => (text ? text.split(",").filter(Boolean).map((part) => part.replace(/~c/g, ",").replace(/~t/g, "~")) : []);
-export const joined = (ids: readonly string[]) => ids.map((id) => id.replace(/~/g, "~t").replace(/,/g, "~c")).join(",");
+const list = (text: string | null) => (text ? text.split(",").filter(Boolean).map((part) => part.replace(/~c/g, ",").replace(/~s/g, ";").replace(/~t/g, "~")) : []);
+export const joined = (ids: readonly string[]) => ids.map((id) => id.replace(/~/g, "~t").replace(/;/g, "~s").replace(/,/g, "~c")).join(",");
 
 export const DEFAULT_DRAWN = 20;
 
@@ -63,12 +64,13 @@ export function readView(search: URLSearchParams): RunsView {
     selected: list(search.get("sel")),
     draw: draw === "selected" ? "selected" : Math.min(1000, Math.max(1, Number(draw) || DEFAULT_DRAWN)),
     flipped: list(search.get("eye")),
-    x: x === "wall" || x === "relative" ? x : "step",
+    x: x === "wall" || x === "relative" ? x : x?.startsWith("metric:") && x.length > 7 ? (x as XAxis) : "step",
     smoothing: Math.min(0.99, Math.max(0, Number(search.get("smooth")) || 0)),
     logX: search.get("logx") === "1",
     logY: search.get("logy") === "1",
     clip: search.get("clip") === "1",
     bands: search.get("bands") === "1",
+    spread: search.get("spread") === "sd" ? "deviation" : "range",
     metrics: search.get("m") ?? "",
     cards: cards(search.get("cards")),
     brush: brush(search.get("brush")),
@@ -101,13 +103,14 @@ export function writeView(patch: Partial<RunsView>): Record<string, string | nul
   put("logY", "logy", flag);
   put("clip", "clip", flag);
   put("bands", "bands", flag);
+  put("spread", "spread", (value) => (value === "deviation" ? "sd" : null));
   put("metrics", "m", (value) => value || null);
   put("cards", "cards", (value) => value.map(({ kind, columns }) => `${kind}(${joined(columns)})`).join(";") || null);
   put("brush", "brush", (value) => Object.entries(value).map(([id, [low, high]]) => `${joined([id])}=${low}..${high}`).join(",") || null);
   return out;
 }
 
-const KINDS: CardKind[] = ["scatter", "parallel", "bar", "box", "contour"];
+const KINDS: CardKind[] = ["scatter", "parallel", "bar", "box", "contour", "expression", "timeline"];
 
 function cards(text: string | null): CardSpec[] {
   const out: CardSpec[] = [];
@@ -130,4 +133,20 @@ function brush(text: string | null): RunsView["brush"] {
 export interface SavedView {
   name: string;
   search: string;
+}
+
+const VIEW_TAG = "runlake.view.";
+
+/** The tag of an experiment that keeps a view; signs that tags may not have in their names are written as numbers. */
+export function viewTag(name: string): string {
+  return VIEW_TAG + name.replace(/[^A-Za-z0-9 _-]/gu, (sign) => `:${sign.codePointAt(0)!.toString(16)}:`);
+}
+
+/** The views among the tags of an experiment, by name. What is not the search part of an address is no view. */
+export function sharedViews(tags: readonly { key: string; value: string }[]): SavedView[] {
+  const name = (key: string) => key.slice(VIEW_TAG.length).replace(/:([0-9a-f]{1,6}):/g, (all, code: string) => (parseInt(code, 16) <= 0x10ffff ? String.fromCodePoint(parseInt(code, 16)) : all));
+  return tags
+    .filter(({ key, value }) => key.startsWith(VIEW_TAG) && value.startsWith("?"))
+    .map(({ key, value }) => ({ name: name(key), search: value }))
+    .sort((a, b) => a.name.localeCompare(b.name));
 }

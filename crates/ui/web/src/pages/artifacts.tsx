@@ -269,14 +269,9 @@ export function Sheet({ head, count: rows, get, note }: { head: { name: string; 
         cell={(row, column) => {
           if (column.id === "#") return <span className="faint num">{row + 1}</span>;
           const value = get(row, Number(column.id));
-          if (value === null || value === undefined) return <span className="faint">null</span>;
-          const shown = String(value);
-          return (
-            <span className="cut" title={shown.slice(0, 2000)}>
-              {shown.slice(0, 500)}
-            </span>
-          );
+          return value === null || value === undefined ? <span className="faint">null</span> : String(value).slice(0, 500);
         }}
+        hint={(row, column) => (column.id === "#" ? null : String(get(row, Number(column.id)) ?? "null").slice(0, 2000))}
         version={get}
       />
       <div className="statusbar">

@@ -1,9 +1,11 @@
 import { Suspense, lazy, useDeferredValue, useMemo, useState } from "react";
 import type { Run } from "../api/types";
-import { Lazy, MetricCard } from "../charts/MetricCard";
+import { Lazy, MetricCard, type Settings } from "../charts/MetricCard";
+import { Timeline } from "../charts/Timeline";
 import { type Stats, column, keysOf, label, watched } from "../lib/columns";
 import { count } from "../lib/format";
-import { type XAxis, sections } from "../lib/series";
+import { FUNCTIONS, metricsOf, parseExpression, written } from "../lib/expression";
+import { type XAxis, metricAxis, sections } from "../lib/series";
 import type { CardKind, CardSpec, RunsView } from "../lib/views";
 import { remember, remembered } from "../state/session";
 import { Icon } from "../ui/icons";
@@ -36,8 +38,8 @@ export default function Charts({ runs, all, everything, view, patch, stats, load
   const parts = useMemo(() => sections(wanted), [wanted]);
   const deferred = useDeferredValue(runs);
   const settings = useMemo(
-    () => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: view.bands || view.groupBy.length > 0 && view.bands, groupBy: view.groupBy }),
-    [view.x, view.smoothing, view.logX, view.logY, view.clip, view.bands, view.groupBy],
+    () => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: view.bands, spread: view.spread, groupBy: view.groupBy }),
+    [view.x, view.smoothing, view.logX, view.logY, view.clip, view.bands, view.spread, view.groupBy],
   );
   const toggle = (name: string) => {
     const next = new Set(closed);
@@ -48,24 +50,20 @@ export default function Charts({ runs, all, everything, view, patch, stats, load
 
   return (
     <>
-      <Controls view={view} patch={patch} onAdd={() => setAdding(true)} />
+      <Controls view={view} patch={patch} metrics={keys} onAdd={() => setAdding(true)} />
       <div className="charts" tabIndex={0} role="region" aria-label="Charts">
         {view.cards.length > 0 && (
           <section aria-label="Charts of runs">
             <h2>Across runs</h2>
             <div className="cards">
               <Suspense fallback={<Skeleton rows={4} />}>
-                {view.cards.map((card, i) => (
-                  <PlotCard
-                    key={`${i}${card.kind}${card.columns.join()}`}
-                    card={card}
-                    runs={card.kind === "parallel" ? everything : all}
-                    stats={stats}
-                    brush={view.brush}
-                    onBrush={(brush) => patch({ brush })}
-                    onRemove={() => patch({ cards: view.cards.filter((_, at) => at !== i), brush: card.kind === "parallel" ? {} : view.brush })}
-                  />
-                ))}
+                {view.cards.map((card, i) => {
+                  const key = `${i}${card.kind}${card.columns.join()}`;
+                  const remove = () => patch({ cards: view.cards.filter((_, at) => at !== i), brush: card.kind === "parallel" ? {} : view.brush });
+                  if (card.kind === "timeline") return <Timeline key={key} runs={all} onRemove={remove} />;
+                  if (card.kind === "expression") return <ExpressionCard key={key} text={card.columns[0] ?? ""} runs={deferred} settings={settings} onRemove={remove} />;
+                  return <PlotCard key={key} card={{ ...card, kind: card.kind }} runs={card.kind === "parallel" ? everything : all} stats={stats} brush={view.brush} onBrush={(brush) => patch({ brush })} onRemove={remove} />;
+                })}
               </Suspense>
             </div>
           </section>
@@ -115,13 +113,38 @@ export default function Charts({ runs, all, everything, view, patch, stats, load
   );
 }
 
+/** Curves computed from several metrics, as the address names them. */
+function ExpressionCard({ text, runs, settings, onRemove }: { text: string; runs: Run[]; settings: Settings; onRemove: () => void }) {
+  const expression = useMemo(() => {
+    try {
+      return parseExpression(text);
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }, [text]);
+  const remove = <Button small kind="quiet" icon="close" title={`Remove ${text.replace(/`/g, "")}`} onClick={onRemove} />;
+  if (typeof expression !== "string") return <MetricCard metric={text.replace(/`/g, "")} expression={expression} runs={runs} settings={settings} sync={`charts-${settings.x}`} extra={remove} />;
+  return (
+    <div className="chart">
+      <header>
+        <h3 className="cut">{text}</h3>
+        <span className="tools">{remove}</span>
+      </header>
+      <div className="plot">
+        <div className="msg">{expression}</div>
+      </div>
+    </div>
+  );
+}
+
 const AXES: { id: XAxis; label: string; title: string }[] = [
   { id: "step", label: "Step", title: "Steps" },
   { id: "relative", label: "Relative", title: "Time since the first point" },
   { id: "wall", label: "Wall", title: "Time of day" },
 ];
 
-export function Controls({ view, patch, onAdd }: { view: RunsView; patch: (change: Partial<RunsView>) => void; onAdd?: () => void }) {
+export function Controls({ view, patch, metrics, onAdd }: { view: RunsView; patch: (change: Partial<RunsView>) => void; metrics: readonly string[]; onAdd?: () => void }) {
+  const over = metricAxis(view.x);
   return (
     <div className="controls">
       <input className="input" type="search" style={{ width: 140 }} placeholder="Search metrics" aria-label="Search metrics" value={view.metrics} onChange={(event) => patch({ metrics: event.target.value })} />
@@ -132,6 +155,14 @@ export function Controls({ view, patch, onAdd }: { view: RunsView; patch: (chang
           </button>
         ))}
       </div>
+      <select className="select" style={{ width: 104 }} aria-label="X axis by a metric" title="Another metric" value={over ?? ""} onChange={(event) => patch({ x: event.target.value ? `metric:${event.target.value}` : "step" })}>
+        <option value="">{over === null ? "Metric…" : "Step"}</option>
+        {(over === null || metrics.includes(over) ? metrics : [over, ...metrics]).map((key) => (
+          <option key={key} value={key}>
+            {key}
+          </option>
+        ))}
+      </select>
       <label>
         Smoothing
         <input type="range" min={0} max={0.99} step={0.01} value={view.smoothing} onChange={(event) => patch({ smoothing: Number(event.target.value) })} />
@@ -155,6 +186,15 @@ export function Controls({ view, patch, onAdd }: { view: RunsView; patch: (chang
               <input type="checkbox" checked={view.bands} disabled={view.groupBy.length === 0} onChange={() => patch({ bands: !view.bands })} />
               {view.groupBy.length > 0 ? "One band for each group" : "Bands of groups (group runs first)"}
             </label>
+            {view.bands && view.groupBy.length > 0 && (
+              <label className="field">
+                Bands reach
+                <select className="select" value={view.spread} onChange={(event) => patch({ spread: event.target.value === "deviation" ? "deviation" : "range" })}>
+                  <option value="range">From the smallest to the greatest</option>
+                  <option value="deviation">One standard deviation to each side</option>
+                </select>
+              </label>
+            )}
             <label className="field">
               Runs drawn
               <select className="select" value={String(view.draw)} onChange={(event) => patch({ draw: event.target.value === "selected" ? "selected" : Number(event.target.value), flipped: [] })}>
@@ -179,12 +219,14 @@ export function Controls({ view, patch, onAdd }: { view: RunsView; patch: (chang
   );
 }
 
-const KINDS: { id: CardKind; label: string; what: string; roles: string[]; metric: boolean[] }[] = [
+const KINDS: { id: CardKind; label: string; what: string; roles: string[]; metric: boolean[]; /** Roles from this on may be left out. */ optional?: number }[] = [
   { id: "parallel", label: "Parallel coordinates", what: "Drag over an axis to filter the table.", roles: [], metric: [] },
-  { id: "scatter", label: "Scatter", what: "Two columns against each other.", roles: ["X", "Y", "Colour"], metric: [false, true, true] },
-  { id: "bar", label: "Bars", what: "Last values, run by run.", roles: ["Metric"], metric: [true] },
+  { id: "scatter", label: "Scatter", what: "Two columns against each other.", roles: ["X", "Y", "Colour"], metric: [false, true, true], optional: 2 },
+  { id: "bar", label: "Bars", what: "Last values, run by run.", roles: ["Metric", "Beside it", "And it"], metric: [true, true, true], optional: 1 },
   { id: "box", label: "Box plot", what: "A metric for each value of a param.", roles: ["Metric", "By"], metric: [true, false] },
   { id: "contour", label: "Contour", what: "A metric over two params.", roles: ["X", "Y", "Z"], metric: [false, false, true] },
+  { id: "expression", label: "Expression", what: `Curves computed from metrics, with + - * / ^ and ${Object.keys(FUNCTIONS).join(", ")}.`, roles: [], metric: [] },
+  { id: "timeline", label: "Timeline", what: "When runs began and ended.", roles: [], metric: [] },
 ];
 
 function AddChart({ runs, onAdd, onClose }: { runs: Run[]; onAdd: (card: CardSpec) => void; onClose: () => void }) {
@@ -207,11 +249,20 @@ function AddChart({ runs, onAdd, onClose }: { runs: Run[]; onAdd: (card: CardSpe
     if (of === "parallel") return [...good.numbers.slice(0, 4), ...good.words.slice(0, 1), ...(firstMetric ? [firstMetric] : [])];
     if (of === "scatter") return [a, firstMetric ?? "", secondMetric ?? ""];
     if (of === "bar") return [firstMetric ?? ""];
+    if (of === "timeline" || of === "expression") return [];
     if (of === "box") return [firstMetric ?? "", good.words[0] ?? a];
     return [a, b, firstMetric ?? ""];
   };
   const [columns, setColumns] = useState<string[]>(() => defaults("parallel"));
-  const ready = kind === "parallel" ? columns.length > 1 : spec.roles.every((role, i) => role === "Colour" || columns[i]);
+  const [text, setText] = useState("");
+  const read = useMemo(() => {
+    try {
+      return { expression: parseExpression(text, keys.metrics), error: null };
+    } catch (error) {
+      return { expression: null, error: error instanceof Error ? error.message : String(error) };
+    }
+  }, [text, keys.metrics]);
+  const ready = kind === "expression" ? read.expression !== null && metricsOf(read.expression).length > 0 : kind === "parallel" ? columns.length > 1 : spec.roles.every((_, i) => i >= (spec.optional ?? Infinity) || columns[i]);
   return (
     <Dialog
       title="Add a chart"
@@ -219,7 +270,7 @@ function AddChart({ runs, onAdd, onClose }: { runs: Run[]; onAdd: (card: CardSpe
       footer={
         <>
           <Button onClick={onClose}>Cancel</Button>
-          <Button kind="primary" disabled={!ready} onClick={() => onAdd({ kind, columns: columns.filter(Boolean) })}>
+          <Button kind="primary" disabled={!ready} onClick={() => onAdd({ kind, columns: read.expression && kind === "expression" ? [written(read.expression)] : columns.filter(Boolean) })}>
             Add
           </Button>
         </>
@@ -245,7 +296,17 @@ function AddChart({ runs, onAdd, onClose }: { runs: Run[]; onAdd: (card: CardSpe
           </select>
         </label>
         <p className="faint">{spec.what}</p>
-        {kind === "parallel" ? (
+        {kind === "expression" ? (
+          <>
+            <label className="field">
+              Expression
+              <input className="input mono" autoFocus spellCheck={false} placeholder={`${keys.metrics[0] ?? "train/loss"} - ${keys.metrics[1] ?? "valid/loss"}`} value={text} onChange={(event) => setText(event.target.value)} aria-describedby="expression-told" />
+            </label>
+            <p id="expression-told" className={text && read.error ? "wrong" : "faint"}>
+              {text && read.error ? read.error : "Metrics are aligned by step. Names with spaces or signs go in backquotes."}
+            </p>
+          </>
+        ) : kind === "parallel" ? (
           <div className="stack" style={{ gap: 4, maxHeight: 300, overflow: "auto" }}>
             {options.map((id) => (
               <label className="check" key={id}>
@@ -259,7 +320,7 @@ function AddChart({ runs, onAdd, onClose }: { runs: Run[]; onAdd: (card: CardSpe
             <label className="field" key={role}>
               {role}
               <select className="select" value={columns[i] ?? ""} onChange={(event) => setColumns(Object.assign([...columns], { [i]: event.target.value }))}>
-                {(role === "Colour" || !columns[i]) && <option value="">none</option>}
+                {(i >= (spec.optional ?? Infinity) || !columns[i]) && <option value="">none</option>}
                 {(spec.metric[i] ? [...metrics, ...options.filter((id) => !metrics.includes(id))] : options).map((id) => (
                   <option key={id} value={id}>
                     {id.split(".")[0]} · {label(column(id))}

@@ -14,6 +14,7 @@ import { readView, writeView } from "../lib/views";
 import { Link, path, setSearch, useLocation } from "../router";
 import { Button, Empty, ErrorNote, Skeleton, Tabs } from "../ui/kit";
 import { Controls } from "./charts";
+import { DiffTable } from "./parts";
 import { RunImages } from "./run-images";
 import { Swatch } from "./runs";
 import { SearchBox, TopBar, save, useDebounced } from "./shared";
@@ -92,31 +93,22 @@ export default function ComparePage() {
             </Empty>
           ) : (
             <div className="compare" tabIndex={0} role="region" aria-label="Side by side">
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">
-                      <span className="sr">Key</span>
-                    </th>
-                    {runs.map((run) => (
-                      <th key={run.id} scope="col">
-                        <span className="row">
-                          <Swatch run={run} onChange={() => recolour((n) => n + 1)} />
-                          <Link href={path("runs", run.id)} className="cut grow">
-                            {run.name}
-                          </Link>
-                          <Button small kind="quiet" icon="close" title={`Leave out ${run.name}`} onClick={() => setSearch({ runs: ids.filter((id) => id !== run.id).join(",") })} />
-                        </span>
-                      </th>
-                    ))}
-                  </tr>
-                </thead>
-                <tbody>
-                  {shown.map(({ name, rows }) => (
-                    <Part key={name} name={name} rows={rows} count={runs.length} />
-                  ))}
-                </tbody>
-              </table>
+              <DiffTable
+                parts={shown}
+                show={written}
+                heads={runs.map((run) => ({
+                  id: run.id,
+                  head: (
+                    <span className="row">
+                      <Swatch run={run} onChange={() => recolour((n) => n + 1)} />
+                      <Link href={path("runs", run.id)} className="cut grow">
+                        {run.name}
+                      </Link>
+                      <Button small kind="quiet" icon="close" title={`Leave out ${run.name}`} onClick={() => setSearch({ runs: ids.filter((id) => id !== run.id).join(",") })} />
+                    </span>
+                  ),
+                }))}
+              />
             </div>
           )}
         </div>
@@ -125,30 +117,7 @@ export default function ComparePage() {
   );
 }
 
-function Part({ name, rows, count }: { name: string; rows: { key: string; values: (string | number | null)[]; differs: boolean }[]; count: number }) {
-  return (
-    <>
-      <tr className="part">
-        <th scope="rowgroup">
-          {name} <span className="badge">{rows.length}</span>
-        </th>
-        <td colSpan={count} />
-      </tr>
-      {rows.map(({ key, values, differs }) => (
-        <tr key={key} className={differs ? "differs" : ""}>
-          <th scope="row">{key}</th>
-          {values.map((value, i) => (
-            <td key={i} title={value === null ? undefined : String(value)}>
-              {value === null ? <span className="faint">–</span> : shown(key, value)}
-            </td>
-          ))}
-        </tr>
-      ))}
-    </>
-  );
-}
-
-function shown(key: string, value: string | number): string {
+function written(key: string, value: string | number): string {
   if (key === "start time" && typeof value === "number") return exact(value);
   if (key === "duration" && typeof value === "number") return duration(value);
   return typeof value === "number" ? fixed(value) : value;
@@ -157,11 +126,12 @@ function shown(key: string, value: string | number): string {
 function Curves({ runs }: { runs: Run[] }) {
   const { search } = useLocation();
   const view = useMemo(() => readView(search), [search]);
-  const keys = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].filter((key) => key.toLowerCase().includes(view.metrics.toLowerCase())).sort();
-  const settings = useMemo(() => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: false, groupBy: [] }), [view]);
+  const known = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].sort();
+  const keys = known.filter((key) => key.toLowerCase().includes(view.metrics.toLowerCase()));
+  const settings = useMemo(() => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: false, spread: view.spread, groupBy: [] }), [view]);
   return (
     <div className="page fixed">
-      <Controls view={view} patch={(change) => setSearch(writeView(change))} />
+      <Controls view={view} patch={(change) => setSearch(writeView(change))} metrics={known} />
       <div className="row wrap" style={{ padding: "8px 16px 0", gap: 14 }} aria-label="Runs">
         {runs.map((run) => (
           <span key={run.id} className="row" style={{ gap: 6 }}>

@@ -1,13 +1,14 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { artifacts, loggedModels, models } from "../api/calls";
-import { exact, fixed } from "../lib/format";
+import { exact } from "../lib/format";
 import { type Signature, signatureOf } from "../lib/signature";
 import { Link, navigate, path, useLocation } from "../router";
-import { Ask, Badge, Button, CopyButton, ErrorNote, Skeleton, Snippet, Tabs } from "../ui/kit";
+import { Ask, Badge, Button, CopyButton } from "../ui/kit";
 import { Artifacts } from "./artifacts";
 import { LineageView } from "./lineage";
-import { TopBar } from "./shared";
+import { Card, Head, Pairs, PythonCard, TagsCard, TwoColumns, Waiting } from "./parts";
+import { TopBar, record } from "./shared";
 
 const STATUS: Record<string, string> = { LOGGED_MODEL_READY: "Ready", LOGGED_MODEL_PENDING: "Being logged", LOGGED_MODEL_UPLOAD_FAILED: "Upload failed" };
 
@@ -22,13 +23,7 @@ export default function LoggedModelPage({ id }: { id: string }) {
     return (
       <>
         <TopBar crumbs={crumbs} />
-        {model.error ? (
-          <div className="pad">
-            <ErrorNote error={model.error} retry={() => void model.refetch()} />
-          </div>
-        ) : (
-          <Skeleton />
-        )}
+        <Waiting query={model} />
       </>
     );
   }
@@ -46,12 +41,8 @@ export default function LoggedModelPage({ id }: { id: string }) {
           Register…
         </Button>
       </TopBar>
-      <div className="runhead">
-        <h1 className="cut">{info.name}</h1>
-        <Badge kind={status === "Ready" ? "good" : status === "Being logged" ? "busy" : "bad"}>{status}</Badge>
-        {info.model_type && <Badge>{info.model_type}</Badge>}
-      </div>
-      <Tabs
+      <Head
+        title={info.name}
         label="Parts of the logged model"
         current={tab}
         items={[
@@ -59,7 +50,10 @@ export default function LoggedModelPage({ id }: { id: string }) {
           { id: "artifacts", label: "Artifacts", href: `${here}?tab=artifacts` },
           { id: "lineage", label: "Lineage", href: `${here}?tab=lineage` },
         ]}
-      />
+      >
+        <Badge kind={status === "Ready" ? "good" : status === "Being logged" ? "busy" : "bad"}>{status}</Badge>
+        {info.model_type && <Badge>{info.model_type}</Badge>}
+      </Head>
       {tab === "artifacts" ? (
         <div className="page fixed">
           <Artifacts root={{ kind: "logged_model", id }} empty={`mlflow.sklearn.log_model(model, name="model")`} />
@@ -73,73 +67,34 @@ export default function LoggedModelPage({ id }: { id: string }) {
       ) : (
         <div className="page">
           <div className="pad">
-            <div className="two">
-              <div className="stack" style={{ gap: 16 }}>
-                <SchemaCard root={{ kind: "logged_model", id }} file="MLmodel" />
-                <section className="card">
-                  <header>
-                    <h2>Metrics</h2>
-                  </header>
-                  {(data?.metrics ?? []).length === 0 ? (
-                    <div className="body faint">None were logged for this model.</div>
-                  ) : (
-                    <table className="kv">
-                      <tbody>
-                        {data!.metrics!.map(({ key, value, dataset_name }, i) => (
-                          <tr key={i}>
-                            <th scope="row">
-                              {key} {dataset_name && <Badge>{dataset_name}</Badge>}
-                            </th>
-                            <td>{fixed(Number(value))}</td>
-                          </tr>
-                        ))}
-                      </tbody>
-                    </table>
-                  )}
-                </section>
-                <section className="card">
-                  <header>
-                    <h2>Params</h2>
-                  </header>
-                  {(data?.params ?? []).length === 0 ? (
-                    <div className="body faint">None were logged for this model.</div>
-                  ) : (
-                    <table className="kv">
-                      <tbody>
-                        {data!.params!.map(({ key, value }) => (
-                          <tr key={key}>
-                            <th scope="row">{key}</th>
-                            <td>{value}</td>
-                          </tr>
-                        ))}
-                      </tbody>
-                    </table>
-                  )}
-                </section>
-              </div>
-              <section className="card">
-                <header>
-                  <h2>About</h2>
-                </header>
-                <div className="body stack">
-                  <dl className="facts">
-                    <dt>Id</dt>
-                    <dd className="row">
-                      <span className="mono cut">{info.model_id}</span>
-                      <CopyButton text={info.model_id} what="id" />
-                    </dd>
-                    <dt>Logged</dt>
-                    <dd>{exact(info.creation_timestamp_ms)}</dd>
-                    <dt>Artifacts</dt>
-                    <dd className="mono">{info.artifact_uri}</dd>
-                    {(info.tags ?? []).filter(({ key }) => !key.startsWith("mlflow.")).map(({ key, value }) => (
-                      <TagRow key={key} name={key} value={value} />
-                    ))}
-                  </dl>
-                  <Snippet code={`import mlflow\nmlflow.set_tracking_uri("${location.origin}")\nmodel = mlflow.pyfunc.load_model("models:/${info.model_id}")`} />
-                </div>
-              </section>
-            </div>
+            <TwoColumns
+              wide={
+                <>
+                  <SchemaCard root={{ kind: "logged_model", id }} file="MLmodel" />
+                  <Pairs title="Metrics" values={(data?.metrics ?? []).map(({ key, value, dataset_name }) => ({ name: key, value: Number(value), badge: dataset_name }))} none="None were logged for this model." />
+                  <Pairs title="Params" values={(data?.params ?? []).map(({ key, value }) => ({ name: key, value }))} none="None were logged for this model." />
+                </>
+              }
+              narrow={
+                <>
+                  <Card title="About">
+                    <dl className="facts">
+                      <dt>Id</dt>
+                      <dd className="row">
+                        <span className="mono cut">{info.model_id}</span>
+                        <CopyButton text={info.model_id} what="id" />
+                      </dd>
+                      <dt>Logged</dt>
+                      <dd>{exact(info.creation_timestamp_ms)}</dd>
+                      <dt>Artifacts</dt>
+                      <dd className="mono">{info.artifact_uri}</dd>
+                    </dl>
+                  </Card>
+                  <TagsCard tags={record(info.tags)} set={(key, value) => loggedModels.setTag(id, key, value)} remove={(key) => loggedModels.deleteTag(id, key)} changed={() => model.refetch()} />
+                  <PythonCard code={`model = mlflow.pyfunc.load_model("models:/${info.model_id}")`} />
+                </>
+              }
+            />
           </div>
         </div>
       )}
@@ -165,15 +120,6 @@ async function register(name: string, modelId: string, runId: string | undefined
   return models.createVersion({ name, source: `models:/${modelId}`, run_id: runId, model_id: modelId });
 }
 
-function TagRow({ name, value }: { name: string; value: string }) {
-  return (
-    <>
-      <dt>{name}</dt>
-      <dd>{value}</dd>
-    </>
-  );
-}
-
 /** Inputs, outputs and params of a model, read from its MLmodel file. */
 export function SchemaCard({ root, file }: { root: Parameters<typeof artifacts.read>[0]; file: string }) {
   const signature = useQuery<Signature | null>({
@@ -185,10 +131,7 @@ export function SchemaCard({ root, file }: { root: Parameters<typeof artifacts.r
   });
   const groups = signature.data ? ([["Inputs", signature.data.inputs], ["Outputs", signature.data.outputs], ["Params", signature.data.params]] as const).filter(([, fields]) => fields.length > 0) : [];
   return (
-    <section className="card">
-      <header>
-        <h2>Schema</h2>
-      </header>
+    <Card title="Schema" bare>
       {groups.length === 0 ? (
         <div className="body faint">{signature.isPending ? "…" : "This model was logged without a signature: give log_model an input_example, and it infers one."}</div>
       ) : (
@@ -218,6 +161,6 @@ export function SchemaCard({ root, file }: { root: Parameters<typeof artifacts.r
           ))}
         </table>
       )}
-    </section>
+    </Card>
   );
 }

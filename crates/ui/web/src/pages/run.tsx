@@ -7,12 +7,12 @@ import { duration, exact, fixed, numeric, plural, when } from "../lib/format";
 import { sections } from "../lib/series";
 import { readView, writeView } from "../lib/views";
 import { Link, navigate, path, setSearch, useLocation } from "../router";
-import { Ask, Badge, Button, CopyButton, Empty, ErrorNote, Item, Popover, Skeleton, Snippet, Status, Tabs, failed, toast } from "../ui/kit";
-import { Markdown } from "../ui/markdown";
+import { Ask, Badge, Button, CopyButton, Empty, Item, Popover, Status, failed, toast } from "../ui/kit";
 import { Artifacts } from "./artifacts";
 import { Controls } from "./charts";
+import { Card, Head, Pairs, PythonCard, TagsCard, TextCard, TwoColumns, Waiting } from "./parts";
 import { Swatch } from "./runs";
-import { SearchBox, Tags, TopBar, useRecent } from "./shared";
+import { TopBar, useRecent } from "./shared";
 
 const isSystem = (key: string) => key.startsWith("system/");
 
@@ -31,21 +31,11 @@ export default function RunPage({ id, tab }: { id: string; tab: string }) {
   useRecent(path("runs", id), run.data?.name);
 
   const changed = () => client.invalidateQueries({ queryKey: ["run", id] });
-  if (run.error) {
+  if (run.error || !run.data) {
     return (
       <>
         <TopBar crumbs={[{ label: "Experiments", href: "/" }, { label: "Run" }]} />
-        <div className="pad">
-          <ErrorNote error={run.error} retry={() => void run.refetch()} />
-        </div>
-      </>
-    );
-  }
-  if (!run.data) {
-    return (
-      <>
-        <TopBar crumbs={[{ label: "Experiments", href: "/" }, { label: "Run" }]} />
-        <Skeleton />
+        <Waiting query={run} />
       </>
     );
   }
@@ -93,9 +83,7 @@ export default function RunPage({ id, tab }: { id: string; tab: string }) {
           )}
         </Popover>
       </TopBar>
-      <div className="runhead">
-        <Swatch run={of} onChange={() => recolour((n) => n + 1)} />
-        <h1 className="cut">{of.name}</h1>
+      <Head title={of.name} lead={<Swatch run={of} onChange={() => recolour((n) => n + 1)} />} label="Parts of the run" current={tab} items={tabs}>
         <Status status={of.status} />
         {of.deleted && <Badge kind="bad">Deleted</Badge>}
         <span className="faint">
@@ -103,8 +91,7 @@ export default function RunPage({ id, tab }: { id: string; tab: string }) {
           {of.start !== null && <span title={exact(of.start)}>{when(of.start)}</span>}
           {of.start !== null && of.end !== null && `, ${duration(of.end - of.start)}`}
         </span>
-      </div>
-      <Tabs items={tabs} current={tab} label="Parts of the run" />
+      </Head>
       {tab === "metrics" ? (
         <MetricTab run={of} keys={own} empty={`mlflow.log_metric("train/loss", 0.1, step=1)`} />
       ) : tab === "system" ? (
@@ -122,72 +109,42 @@ export default function RunPage({ id, tab }: { id: string; tab: string }) {
       ) : (
         <div className="page">
           <div className="pad">
-            <div className="two">
-              <div className="stack" style={{ gap: 16 }}>
-                <section className="card">
-                  <header>
-                    <h2 className="grow">Notes</h2>
-                    <Button small kind="quiet" icon="edit" onClick={() => setDialog("note")}>
-                      Edit
-                    </Button>
-                  </header>
-                  <div className="body">{of.tags["mlflow.note.content"] ? <Markdown text={of.tags["mlflow.note.content"]} /> : <span className="faint">No notes. Markdown is welcome.</span>}</div>
-                </section>
-                <Pairs title="Metrics" values={of.metrics} href={path("runs", id, "metrics")} />
-                <Pairs title="Params" values={of.params} />
-              </div>
-              <div className="stack" style={{ gap: 16 }}>
-                <section className="card">
-                  <header>
-                    <h2>About</h2>
-                  </header>
-                  <div className="body">
+            <TwoColumns
+              wide={
+                <>
+                  <TextCard title="Notes" text={of.tags["mlflow.note.content"]} none="No notes. Markdown is welcome." onEdit={() => setDialog("note")} />
+                  <Pairs title="Metrics" values={of.metrics} href={path("runs", id, "metrics")} />
+                  <Pairs title="Params" values={of.params} />
+                </>
+              }
+              narrow={
+                <>
+                  <Card title="About">
                     <About run={of} />
-                  </div>
-                </section>
-                <section className="card">
-                  <header>
-                    <h2>Tags</h2>
-                  </header>
-                  <div className="body">
-                    <Tags
-                      tags={Object.fromEntries(Object.entries(of.tags).filter(([key]) => !key.startsWith("mlflow.")))}
-                      onSet={async (key, value) => (await runs.setTag(id, key, value), await changed())}
-                      onDelete={async (key) => (await runs.deleteTag(id, key), await changed())}
-                    />
-                  </div>
-                </section>
-                {of.datasets.length > 0 && <Datasets run={of} />}
-                {(of.outputModels.length > 0 || of.inputModels.length > 0 || (versions.data?.length ?? 0) > 0) && <ModelsOfRun run={of} versions={versions.data ?? []} />}
-                {(children.data?.length ?? 0) > 0 && (
-                  <section className="card">
-                    <header>
-                      <h2>Child runs</h2>
-                    </header>
-                    <div className="body stack" style={{ gap: 6 }}>
-                      {children.data!.slice(0, 8).map((child) => (
-                        <div className="row" key={child.id}>
-                          <Swatch run={child} onChange={() => recolour((n) => n + 1)} />
-                          <Link href={path("runs", child.id)} className="cut grow">
-                            {child.name}
-                          </Link>
-                          <Status status={child.status} />
-                        </div>
-                      ))}
-                      {children.data!.length > 8 && <Link href={path("runs", id, "children")}>All {children.data!.length}</Link>}
-                    </div>
-                  </section>
-                )}
-                <section className="card">
-                  <header>
-                    <h2>Use it in Python</h2>
-                  </header>
-                  <div className="body">
-                    <Snippet code={`import mlflow\nmlflow.set_tracking_uri("${location.origin}")\nrun = mlflow.get_run("${id}")`} />
-                  </div>
-                </section>
-              </div>
-            </div>
+                  </Card>
+                  <TagsCard tags={of.tags} set={(key, value) => runs.setTag(id, key, value)} remove={(key) => runs.deleteTag(id, key)} changed={changed} />
+                  {of.datasets.length > 0 && <Datasets run={of} />}
+                  {(of.outputModels.length > 0 || of.inputModels.length > 0 || (versions.data?.length ?? 0) > 0) && <ModelsOfRun run={of} versions={versions.data ?? []} />}
+                  {(children.data?.length ?? 0) > 0 && (
+                    <Card title="Child runs">
+                      <div className="stack" style={{ gap: 6 }}>
+                        {children.data!.slice(0, 8).map((child) => (
+                          <div className="row" key={child.id}>
+                            <Swatch run={child} onChange={() => recolour((n) => n + 1)} />
+                            <Link href={path("runs", child.id)} className="cut grow">
+                              {child.name}
+                            </Link>
+                            <Status status={child.status} />
+                          </div>
+                        ))}
+                        {children.data!.length > 8 && <Link href={path("runs", id, "children")}>All {children.data!.length}</Link>}
+                      </div>
+                    </Card>
+                  )}
+                  <PythonCard code={`run = mlflow.get_run("${id}")`} />
+                </>
+              }
+            />
           </div>
         </div>
       )}
@@ -236,57 +193,16 @@ function About({ run }: { run: Run }) {
   );
 }
 
-/** Params or metrics: a table with a search when it is long. */
-function Pairs({ title, values, href }: { title: string; values: Record<string, string | number>; href?: string }) {
-  const [text, setText] = useState("");
-  const all = Object.entries(values).sort(([a], [b]) => a.localeCompare(b));
-  const list = all.filter(([key, value]) => `${key} ${value}`.toLowerCase().includes(text.toLowerCase()));
-  return (
-    <section className="card">
-      <header>
-        <h2>{title}</h2>
-        <span className="badge">{all.length}</span>
-        <span className="grow" />
-        {all.length > 12 && (
-          <div style={{ width: 200 }}>
-            <SearchBox value={text} onChange={setText} placeholder={`Search ${title.toLowerCase()}`} search={false} />
-          </div>
-        )}
-        {href && all.length > 0 && (
-          <Link className="btn small" href={href}>
-            Charts
-          </Link>
-        )}
-      </header>
-      {all.length === 0 ? (
-        <div className="body faint">None were logged.</div>
-      ) : (
-        <table className="kv">
-          <tbody>
-            {list.slice(0, 500).map(([key, value]) => (
-              <tr key={key}>
-                <th scope="row">{key}</th>
-                <td title={String(value)}>{typeof value === "number" ? fixed(value) : value}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
-      {list.length > 500 && <div className="body faint">and {list.length - 500} more: search for them.</div>}
-    </section>
-  );
-}
-
 function MetricTab({ run, keys, empty }: { run: Run; keys: string[]; empty: string }) {
   const { search } = useLocation();
   const view = useMemo(() => readView(search), [search]);
   const only = useMemo(() => [run], [run]);
   const wanted = keys.filter((key) => key.toLowerCase().includes(view.metrics.toLowerCase()));
-  const settings = useMemo(() => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: false, groupBy: [] }), [view]);
+  const settings = useMemo(() => ({ x: view.x, smoothing: view.smoothing, logX: view.logX, logY: view.logY, clip: view.clip, bands: false, spread: view.spread, groupBy: [] }), [view]);
   if (keys.length === 0) return <Empty title="None were logged" code={empty} />;
   return (
     <div className="page fixed">
-      <Controls view={view} patch={(change) => setSearch(writeView(change))} />
+      <Controls view={view} patch={(change) => setSearch(writeView(change))} metrics={Object.keys(run.metrics)} />
       <div className="charts" tabIndex={0} role="region" aria-label="Charts">
         {sections(wanted).map(({ name, keys: list }) => (
           <section key={name} aria-label={name}>
@@ -309,11 +225,8 @@ function MetricTab({ run, keys, empty }: { run: Run; keys: string[]; empty: stri
 
 function Datasets({ run }: { run: Run }) {
   return (
-    <section className="card">
-      <header>
-        <h2>Datasets</h2>
-      </header>
-      <div className="body stack">
+    <Card title="Datasets">
+      <div className="stack">
         {run.datasets.map(({ dataset, tags }) => {
           const context = tags?.find(({ key }) => key === "mlflow.data.context")?.value;
           const profile = parsed(dataset.profile);
@@ -335,7 +248,7 @@ function Datasets({ run }: { run: Run }) {
           );
         })}
       </div>
-    </section>
+    </Card>
   );
 }
 
@@ -356,11 +269,8 @@ function columnsOf(schema: string | undefined): string[] {
 function ModelsOfRun({ run, versions }: { run: Run; versions: { name: string; version: string; current_stage: string }[] }) {
   const logged = useQueries({ queries: run.outputModels.map(({ model_id }) => ({ queryKey: ["logged-model", model_id], queryFn: () => loggedModels.get(model_id) })) });
   return (
-    <section className="card">
-      <header>
-        <h2>Models</h2>
-      </header>
-      <div className="body stack" style={{ gap: 8 }}>
+    <Card title="Models">
+      <div className="stack" style={{ gap: 8 }}>
         {run.outputModels.map(({ model_id, step }, i) => (
           <div className="row" key={model_id}>
             <Link href={path("logged-models", model_id)} className="cut">
@@ -386,7 +296,7 @@ function ModelsOfRun({ run, versions }: { run: Run; versions: { name: string; ve
           </div>
         ))}
       </div>
-    </section>
+    </Card>
   );
 }
 

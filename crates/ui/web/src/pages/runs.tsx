@@ -1,29 +1,32 @@
 import { useQueries, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Suspense, lazy, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { type RunQuery, type ViewType, experiments, runs as calls } from "../api/calls";
 import { ApiError } from "../api/client";
-import { sql, sqlFile, sqlMissing } from "../api/sql";
+import { sql, sqlMissing } from "../api/sql";
 import type { Run } from "../api/types";
 import { chooseColor, colorOf } from "../lib/color";
 import { type Column, type Stats, cell, column, firstColumns, keysOf, label, orderBy, text as textOf, varying } from "../lib/columns";
-import { toCsv } from "../lib/csv";
-import { RunsSql, key as filterKey, parse, sqlName } from "../lib/filter";
 import { count, exact, fixed, numeric, plural } from "../lib/format";
 import { type Group, group, summarised } from "../lib/group";
 import { type CountedGroup, canGroup, groupSql, groupsOf, within } from "../lib/groupsql";
 import { nested } from "../lib/tree";
-import { type Layout, type RunsView, type SavedView, readView, writeView } from "../lib/views";
+import { type Layout, type RunsView, readView, writeView } from "../lib/views";
 import { Link, navigate, path, setSearch, useLocation } from "../router";
 import { statsOf, useRuns } from "../state/runs";
 import { remember, remembered } from "../state/session";
 import { Grid, type GridColumn } from "../ui/Grid";
 import { Icon, type IconName } from "../ui/icons";
-import { Ask, Button, Empty, ErrorNote, Item, Popover, Skeleton, Split, Status, failed, toast } from "../ui/kit";
+import { later } from "../ui/later";
+import { Ask, Button, Empty, ErrorNote, Item, Popover, Skeleton, Split, Status } from "../ui/kit";
+import { Bulk } from "./bulk";
 import { ColumnPicker } from "./column-picker";
 import { FilterBar, knownOf } from "./filter-bar";
-import { save, TopBar, useRecent } from "./shared";
+import { ExportMenu } from "./export";
+import { SavedViews } from "./saved-views";
+import { TopBar, useRecent } from "./shared";
 
-const Charts = lazy(() => import("./charts"));
+const Charts = later(() => import("./charts"));
+if (new URLSearchParams(location.search).get("view") !== "table") void Charts.fetch();
 
 const MOST_IN_ADDRESS = 100;
 
@@ -144,10 +147,14 @@ export default function RunsPage({ ids }: { ids: string[] }) {
   // Which runs are drawn.
   // A long selection would not fit into an address: it is kept for the page only.
   const [long, setLong] = useState<string[] | null>(null);
+  // All that fit the filter, loaded or not.
+  const [everything, setEverything] = useState(false);
+  useEffect(() => setEverything(false), [query]);
   const chosenIds = long ?? view.selected;
   const selected = useMemo(() => new Set(chosenIds), [chosenIds]);
   const select = useCallback(
     (ids: string[]) => {
+      setEverything(false);
       setLong(ids.length > MOST_IN_ADDRESS ? ids : null);
       patch({ selected: ids.length > MOST_IN_ADDRESS ? [] : ids });
     },
@@ -203,13 +210,13 @@ export default function RunsPage({ ids }: { ids: string[] }) {
   const gridColumns = useMemo<GridColumn[]>(() => {
     const pinned = view.pinned.filter((id) => columns.includes(id));
     const rest = columns.filter((id) => !pinned.includes(id));
-    const all = brushed.length > 0 && brushed.every((run) => selected.has(run.id));
+    const all = everything || (brushed.length > 0 && brushed.every((run) => selected.has(run.id)));
     const of = (id: string, isPinned: boolean): GridColumn => {
       const col = column(id);
       const numericColumn = col.kind === "metrics" || (col.kind === "params" && brushed.slice(0, 50).every((run) => run.params[col.key] === undefined || numeric(run.params[col.key]) !== null)) || id === "attributes.duration";
       const sortable = orderBy(id, true) !== null;
       return {
-        id, label: label(col), width: widths[id] ?? (id === "attributes.status" ? 104 : id === "attributes.run_id" ? 270 : col.key.endsWith("_time") ? 148 : Math.min(220, Math.max(110, label(col).length * 7.4 + 44))),
+        id, label: label(col), width: widths[id] ?? (id === "attributes.status" ? 104 : id === "attributes.run_id" ? 270 : col.key.endsWith("_time") ? 148 : Math.min(220, Math.max(110, label(col).length * 7.4 + 58))),
         pinned: isPinned, numeric: numericColumn,
         sort: view.sort.id === id ? (view.sort.descending ? "desc" : "asc") : null,
         onSort: sortable ? () => sortBy(id) : undefined,
@@ -275,7 +282,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
       ...pinned.map((id) => of(id, true)),
       ...rest.map((id) => of(id, false)),
     ];
-  }, [columns, view, widths, brushed, selected, patch, select, sortBy]);
+  }, [columns, view, widths, brushed, selected, everything, patch, select, sortBy]);
 
   const parsed = useMemo(() => new Map<string, Column>(columns.map((id) => [id, column(id)])), [columns]);
   const renderCell = useCallback(
@@ -288,7 +295,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
         const isDrawn = drawn.has(run.id);
         return (
           <>
-            <input type="checkbox" aria-label={`Select ${run.name}`} checked={selected.has(run.id)} onChange={() => toggleSelected(run.id)} />
+            <input type="checkbox" aria-label={`Select ${run.name}`} checked={everything || selected.has(run.id)} onChange={() => toggleSelected(run.id)} />
             <button type="button" className={`eye ${isDrawn ? "on" : ""}`} aria-pressed={isDrawn} aria-label={`Draw ${run.name}`} title={isDrawn ? "Drawn in charts" : "Not drawn"} onClick={() => toggleEye(run.id)}>
               <Icon name={isDrawn ? "eye" : "eyeoff"} />
             </button>
@@ -305,7 +312,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
               </button>
             ) : <span style={{ width: 14 }} />)}
             <Swatch run={run} onChange={() => setColors((n) => n + 1)} />
-            <Link href={path("runs", run.id)} className="cut" title={run.name}>
+            <Link href={path("runs", run.id)} className="cut">
               {run.name}
             </Link>
             {run.status !== "FINISHED" && !columns.includes("attributes.status") && (
@@ -318,18 +325,25 @@ export default function RunsPage({ ids }: { ids: string[] }) {
       const of = parsed.get(col.id);
       if (!of) return null;
       const value = cell(run, of, stats.data);
-      if (value === null) return <span className="faint">–</span>;
+      if (value === null) return null;
       if (col.id === "attributes.status") return <Status status={run.status} />;
-      if (col.id === "attributes.experiment") return <span className="cut">{names[ids.indexOf(run.experimentId)] ?? run.experimentId}</span>;
-      const shown = textOf(value, of);
-      return (
-        <span className="cut" title={of.key.endsWith("_time") && typeof value === "number" ? exact(value) : String(value)}>
-          {shown}
-        </span>
-      );
+      if (col.id === "attributes.experiment") return names[ids.indexOf(run.experimentId)] ?? run.experimentId;
+      return textOf(value, of);
     },
     // eslint-disable-next-line
-    [lines, parsed, drawn, selected, opened, stats.data, view.tree, view.groupBy, columns, toggleSelected, toggleEye, twist, colors, names.join()],
+    [lines, parsed, drawn, selected, everything, opened, stats.data, view.tree, view.groupBy, columns, toggleSelected, toggleEye, twist, colors, names.join()],
+  );
+
+  const hintCell = useCallback(
+    (row: number, col: GridColumn) => {
+      const line = lines[row];
+      const of = parsed.get(col.id);
+      if (line?.type !== "run") return null;
+      if (col.id === "name") return line.run.name;
+      const value = of ? cell(line.run, of, stats.data) : null;
+      return of && value !== null ? (of.key.endsWith("_time") && typeof value === "number" ? exact(value) : String(value)) : null;
+    },
+    [lines, parsed, stats.data],
   );
 
   const onEnd = useCallback(
@@ -360,13 +374,10 @@ export default function RunsPage({ ids }: { ids: string[] }) {
           count={lines.length}
           columns={gridColumns}
           cell={renderCell}
-          rowKey={(row) => {
-            const line = lines[row];
-            return line ? (line.type === "group" ? line.group.id : line.run.id) : row;
-          }}
+          hint={hintCell}
           rowClass={(row) => {
             const line = lines[row];
-            return line?.type === "run" ? `${selected.has(line.run.id) ? "sel" : ""} ${line.run.deleted ? "gone" : ""}` : "";
+            return line?.type === "run" ? `${everything || selected.has(line.run.id) ? "sel" : ""} ${line.run.deleted ? "gone" : ""}` : "";
           }}
           onResize={resize}
           onMove={(id, before) => {
@@ -416,7 +427,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
   return (
     <>
       <TopBar crumbs={[{ label: "Experiments", href: "/" }, { label: single ? (names[0] ?? `Experiment ${single}`) : plural(ids.length, "experiment") }]}>
-        <SavedViews ids={ids} />
+        <SavedViews ids={ids} experiment={single ? infos[0]?.data : undefined} onChanged={() => void client.invalidateQueries({ queryKey: ["experiment", single] })} />
         <ExportMenu query={query} columns={columns} loaded={() => runs} name={names[0] ?? "runs"} />
         {single && infos[0]?.data && <ExperimentInfo experiment={infos[0].data} onChanged={() => void client.invalidateQueries({ queryKey: ["experiment", single] })} />}
       </TopBar>
@@ -470,7 +481,18 @@ export default function RunsPage({ ids }: { ids: string[] }) {
               {stats.error instanceof ApiError && stats.error.status === 501 ? "Columns of min, max and mean need SQL, which this server does not answer." : `Columns of min, max and mean: ${String(stats.error.message)}`}
             </div>
           )}
-          {selected.size > 0 && <Bulk runs={selectedRuns} count={selected.size} ids={chosenIds} onClear={() => select([])} onDone={() => void loader.refresh(true)} />}
+          {(selected.size > 0 || everything) && (
+            <Bulk
+              runs={selectedRuns}
+              ids={chosenIds}
+              query={query}
+              beyond={state.done || Object.keys(view.brush).length > 0 ? null : { total: state.total }}
+              everything={everything}
+              onEverything={() => setEverything(true)}
+              onClear={() => select([])}
+              onDone={() => void loader.refresh(true)}
+            />
+          )}
           {view.layout === "table" ? (
             table
           ) : view.layout === "charts" ? (
@@ -504,20 +526,25 @@ function Chip({ children, onRemove }: { children: React.ReactNode; onRemove: () 
 }
 
 export function Swatch({ run, onChange }: { run: { id: string; name: string }; onChange: () => void }) {
-  return (
-    <span className="swatch" style={{ background: colorOf(run.id) }} title="Colour in charts">
-      <input
-        type="color"
-        aria-label={`Colour of ${run.name}`}
-        tabIndex={-1}
-        value={colorOf(run.id)}
-        onChange={(event) => {
-          chooseColor(run.id, event.target.value);
-          onChange();
-        }}
-      />
-    </span>
-  );
+  // The field is made when it is needed: one in each row of a table costs more than all the rest of the row.
+  const pick = (event: React.MouseEvent<HTMLButtonElement>) => {
+    const field = document.createElement("input");
+    field.type = "color";
+    field.value = colorOf(run.id);
+    field.tabIndex = -1;
+    field.ariaHidden = "true";
+    const done = () => field.remove();
+    field.addEventListener("input", () => {
+      chooseColor(run.id, field.value);
+      onChange();
+    });
+    field.addEventListener("change", done);
+    field.addEventListener("blur", done);
+    event.currentTarget.after(field);
+    field.className = "swatch-field";
+    field.click();
+  };
+  return <button type="button" className="swatch" style={{ background: colorOf(run.id) }} tabIndex={-1} title="Colour in charts" aria-label={`Colour of ${run.name}`} onClick={pick} />;
 }
 
 function GroupCell({ line, col, parsed, groupBy, stats, twist }: { line: Extract<Line, { type: "group" }>; col: GridColumn; parsed: Map<string, Column>; groupBy: string[]; stats?: Stats; twist: (id: string) => void }) {
@@ -602,219 +629,6 @@ with mlflow.start_run(): mlflow.log_metric("loss", 0.1)`;
   );
 }
 
-function Bulk({ runs, count: n, ids, onClear, onDone }: { runs: Run[]; count: number; ids: string[]; onClear: () => void; onDone: () => void }) {
-  const [asking, setAsking] = useState<"delete" | "tag" | null>(null);
-  const deleted = runs.length > 0 && runs.every((run) => run.deleted);
-  const each = async (what: string, action: (id: string) => Promise<unknown>) => {
-    let done = 0;
-    const errors: unknown[] = [];
-    // A few at a time: the server has others to serve.
-    const queue = [...ids];
-    await Promise.all(
-      Array.from({ length: 6 }, async () => {
-        for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
-          try {
-            await action(id);
-            done++;
-          } catch (error) {
-            errors.push(error);
-          }
-        }
-      }),
-    );
-    onDone();
-    if (errors.length > 0 && done === 0) throw errors[0];
-    if (errors.length > 0) toast(`${what} ${plural(done, "run")}; ${errors.length} failed: ${(errors[0] as Error).message}`, "bad");
-    else toast(`${what} ${plural(done, "run")}.`);
-  };
-  return (
-    <div className="toolbar" role="region" aria-label="Selected runs" style={{ background: "var(--bg-selected)", paddingBlock: 5 }}>
-      <b className="num">{n} selected</b>
-      <Link className="btn small" href={`/compare?runs=${ids.slice(0, 50).join(",")}`}>
-        <Icon name="compare" /> Compare
-      </Link>
-      <Button small icon="tag" onClick={() => setAsking("tag")}>
-        Tag…
-      </Button>
-      {deleted ? (
-        <Button small icon="restore" onClick={() => each("Restored", calls.restore).then(onClear, failed)}>
-          Restore
-        </Button>
-      ) : (
-        <Button small kind="danger" icon="trash" onClick={() => setAsking("delete")}>
-          Delete…
-        </Button>
-      )}
-      <Button small kind="quiet" onClick={onClear}>
-        Clear
-      </Button>
-      {asking === "delete" && (
-        <Ask
-          title={`Delete ${plural(n, "run")}?`}
-          text="They can be restored: choose “Deleted” beside the filter."
-          verb="Delete"
-          danger
-          onClose={() => setAsking(null)}
-          action={async () => {
-            await each("Deleted", calls.delete);
-            onClear();
-          }}
-        />
-      )}
-      {asking === "tag" && (
-        <Ask
-          title={`Tag ${plural(n, "run")}`}
-          label="Tag, as key=value"
-          verb="Set"
-          onClose={() => setAsking(null)}
-          action={async (text) => {
-            const at = text.indexOf("=");
-            const key = (at < 0 ? text : text.slice(0, at)).trim();
-            await each("Tagged", (id) => calls.setTag(id, key, at < 0 ? "" : text.slice(at + 1).trim()));
-          }}
-        />
-      )}
-    </div>
-  );
-}
-
-function SavedViews({ ids }: { ids: string[] }) {
-  const storage = `views.${ids.join(",")}`;
-  const [views, setViews] = useState<SavedView[]>(() => remembered(storage, []));
-  const [naming, setNaming] = useState(false);
-  const put = (next: SavedView[]) => {
-    setViews(next);
-    remember(storage, next);
-  };
-  return (
-    <>
-      <Popover label="Views" role="menu" trigger={(props) => <Button icon="bookmark" {...props}>Views</Button>}>
-        {(close) => (
-          <>
-            {views.map(({ name, search }) => (
-              <div key={name} className="row">
-                <Item
-                  icon="bookmark"
-                  onClick={() => {
-                    navigate(location.pathname + search);
-                    close();
-                  }}
-                >
-                  {name}
-                </Item>
-                <Button small kind="quiet" icon="trash" title={`Remove ${name}`} onClick={() => put(views.filter((one) => one.name !== name))} />
-              </div>
-            ))}
-            {views.length === 0 && <h3>Views keep filter, columns, order and charts.</h3>}
-            <hr />
-            <Item icon="plus" onClick={() => (close(), setNaming(true))}>
-              Save this view…
-            </Item>
-            <Item
-              icon="link"
-              onClick={() => {
-                close();
-                navigator.clipboard.writeText(location.href).then(() => toast("The link was copied."), () => toast("The browser did not allow copying; the address bar has the link.", "bad"));
-              }}
-            >
-              Copy a link to it
-            </Item>
-            <Item icon="restore" onClick={() => (close(), navigate(location.pathname))}>
-              Back to the plain view
-            </Item>
-          </>
-        )}
-      </Popover>
-      {naming && (
-        <Ask
-          title="Save this view"
-          label="Name"
-          verb="Save"
-          text="It is kept in this browser. To share it, copy its link: everything is in the address."
-          onClose={() => setNaming(false)}
-          action={async (name) => put([...views.filter((one) => one.name !== name.trim()), { name: name.trim(), search: location.search }])}
-        />
-      )}
-    </>
-  );
-}
-
-/** The query behind the table as SQL, with its columns. */
-export function exportSql(query: RunQuery, columns: readonly string[]): string {
-  const statement = new RunsSql();
-  const chosen = columns.map(column).filter((col) => col.kind !== "attributes" || !["run_id", "dataset", "duration", "experiment"].includes(col.key));
-  const select = chosen.map((col) => `${statement.expression({ kind: col.kind, name: col.key, aggregate: col.aggregate })} AS ${sqlName(col.kind === "attributes" ? col.key : col.id)}`);
-  const filter = parse(query.filter);
-  if (filter) statement.condition(filter);
-  const order = query.orderBy.map((clause) => {
-    const hit = /^(.*) (ASC|DESC)$/.exec(clause)!;
-    return `${statement.expression(filterKey(hit[1]!))} ${hit[2]} NULLS LAST`;
-  });
-  const from = statement.from(query.experimentIds, query.view, filter);
-  return `SELECT r.run_id, r.experiment_id, r.run_name${select.map((one) => `,\n  ${one}`).join("")}\n${from}${order.length > 0 ? `\nORDER BY ${order.join(", ")}` : ""}`;
-}
-
-function ExportMenu({ query, columns, loaded, name }: { query: RunQuery; columns: string[]; loaded: () => Run[]; name: string }) {
-  const [busy, setBusy] = useState(false);
-  const stop = useRef<AbortController | null>(null);
-  const bySql = async (type: "csv" | "parquet") => save(`${name}.${type}`, await sqlFile(exportSql(query, columns), type, { row_limit: 1_000_000 }));
-  const byPages = async () => {
-    const cols = columns.map(column);
-    const rows: unknown[][] = [];
-    let token: string | undefined;
-    do {
-      const page = await calls.page(query, 5000, token, stop.current?.signal);
-      for (const run of page.runs) rows.push([run.id, run.name, ...cols.map((col) => cell(run, col))]);
-      token = page.next ?? undefined;
-    } while (token);
-    save(`${name}.csv`, toCsv(["run_id", "run_name", ...columns], rows), "text/csv");
-  };
-  const start = async (type: "csv" | "parquet") => {
-    setBusy(true);
-    stop.current = new AbortController();
-    try {
-      if (type === "csv" && sqlMissing()) await byPages();
-      else {
-        try {
-          await bySql(type);
-        } catch (error) {
-          if (type !== "csv") throw error;
-          await byPages();
-        }
-      }
-      toast("The export is complete.");
-    } catch (error) {
-      failed(error);
-    } finally {
-      setBusy(false);
-    }
-  };
-  return (
-    <Popover label="Export" role="menu" trigger={(props) => <Button icon={busy ? "spin" : "download"} disabled={busy} {...props}>Export</Button>}>
-      {(close) => (
-        <>
-          <h3>All runs that fit the filter</h3>
-          <Item onClick={() => (close(), void start("csv"))}>CSV</Item>
-          <Item onClick={() => (close(), void start("parquet"))}>Parquet</Item>
-          <hr />
-          <Item icon="terminal" onClick={() => navigate(`/sql?q=${encodeURIComponent(exportSql(query, columns))}`)}>
-            Open as SQL
-          </Item>
-          <Item
-            icon="copy"
-            onClick={() => {
-              close();
-              navigator.clipboard.writeText(JSON.stringify(loaded().map((run) => run.id))).catch(() => {});
-            }}
-          >
-            Copy the ids loaded so far
-          </Item>
-        </>
-      )}
-    </Popover>
-  );
-}
-
 function ExperimentInfo({ experiment, onChanged }: { experiment: { experiment_id: string; name: string; artifact_location: string; creation_time: number; tags?: { key: string; value: string }[] }; onChanged: () => void }) {
   const [naming, setNaming] = useState(false);
   const note = experiment.tags?.find(({ key }) => key === "mlflow.note.content")?.value;
@@ -830,7 +644,7 @@ function ExperimentInfo({ experiment, onChanged }: { experiment: { experiment_id
               <dd className="mono">{experiment.artifact_location}</dd>
               <dt>Created</dt>
               <dd>{exact(experiment.creation_time)}</dd>
-              {experiment.tags?.filter(({ key }) => !key.startsWith("mlflow.")).map(({ key, value }) => (
+              {experiment.tags?.filter(({ key }) => !/^(mlflow|runlake)\./.test(key)).map(({ key, value }) => (
                 <FactRow key={key} name={key} value={value} />
               ))}
             </dl>

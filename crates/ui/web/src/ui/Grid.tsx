@@ -1,7 +1,7 @@
 // A table of any length: only the rows and columns in sight are in the document.
 
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, type ReactNode, memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type ReactNode, memo, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { Icon } from "./icons";
 
 export interface GridColumn {
@@ -22,8 +22,10 @@ export interface GridProps {
   label: string;
   count: number;
   columns: GridColumn[];
+  /** What a cell shows. Plain text, which most cells are, costs one element; it is cut where it does not fit. */
   cell: (row: number, column: GridColumn) => ReactNode;
-  rowKey?: (row: number) => string | number;
+  /** What the pointer is told over a cell. */
+  hint?: (row: number, column: GridColumn) => string | null;
   rowClass?: (row: number) => string;
   rowHeight?: number;
   onResize?: (id: string, width: number) => void;
@@ -39,6 +41,8 @@ export interface GridProps {
 }
 
 const MIN_WIDTH = 48;
+/** Rows drawn beyond each edge, so that scrolling shows no gaps. */
+const BEYOND = 6;
 
 export function Grid(props: GridProps) {
   const { count, columns, rowHeight = 34, onEnd, label } = props;
@@ -52,13 +56,16 @@ export function Grid(props: GridProps) {
   const at = props.current ?? current;
   const move = useCallback((row: number) => (props.onCurrent ? props.onCurrent(row) : setCurrent(row)), [props.onCurrent]);
 
-  const rows = useVirtualizer({ count, getScrollElement: () => scroller.current, estimateSize: () => rowHeight, overscan: 12, scrollPaddingStart: rowHeight });
+  const rows = useVirtualizer({ count, getScrollElement: () => scroller.current, estimateSize: () => rowHeight, overscan: BEYOND, scrollPaddingStart: rowHeight });
   const across = useVirtualizer({
     horizontal: true, count: loose.length, getScrollElement: () => scroller.current, estimateSize: (i) => loose[i]?.width ?? 100, overscan: 3,
     scrollPaddingStart: pinnedWidth, scrollMargin: pinnedWidth,
   });
   useEffect(() => across.measure(), [across, loose]);
   const visible = rows.getVirtualItems();
+  // Rows that leave on one side come back on the other: an element is filled anew instead of made anew.
+  const kept = useRef(1);
+  kept.current = Math.max(kept.current, visible.length);
   const last = visible.at(-1)?.index ?? 0;
   useEffect(() => onEnd?.(last), [last, count, onEnd]);
 
@@ -84,6 +91,24 @@ export function Grid(props: GridProps) {
     }
   };
 
+  // Hints are put where the pointer is: an attribute of every cell would be written with every row that scrolls by.
+  const hinted = useRef<HTMLElement | null>(null);
+  const hint = (event: React.PointerEvent) => {
+    const cell = (event.target as HTMLElement).closest<HTMLElement>("[role=gridcell]");
+    if (cell === hinted.current || !props.hint) return;
+    hinted.current?.removeAttribute("title");
+    hinted.current = cell;
+    const row = Number(cell?.parentElement?.closest("[role=row]")?.getAttribute("aria-rowindex")) - 2;
+    const place = Number(cell?.getAttribute("aria-colindex")) - 1;
+    const column = place < pinned.length ? pinned[place] : loose[place - pinned.length];
+    const text = cell && column && row >= 0 ? props.hint(row, column) : null;
+    if (text) cell!.title = text;
+  };
+  const unhint = () => {
+    hinted.current?.removeAttribute("title");
+    hinted.current = null;
+  };
+
   // j and k work wherever the focus is, as long as nobody is typing.
   useEffect(() => {
     const anywhere = (event: globalThis.KeyboardEvent) => {
@@ -107,8 +132,10 @@ export function Grid(props: GridProps) {
       aria-colcount={columns.length}
       tabIndex={0}
       onKeyDown={keys}
+      onPointerOver={hint}
+      onScroll={unhint}
     >
-      <div className="canvas" style={{ height: rows.getTotalSize() + rowHeight, width: totalWidth, minWidth: "100%" }} role="presentation">
+      <div className="canvas" style={{ height: rows.getTotalSize() + rowHeight, width: totalWidth, minWidth: "100%", lineHeight: `${rowHeight - 1}px` }} role="presentation">
         <div className="head" role="row" aria-rowindex={1} style={{ height: rowHeight }}>
           <div className="pins" role="presentation" style={{ width: pinnedWidth }}>
             {pinned.map((column, i) => (
@@ -121,7 +148,7 @@ export function Grid(props: GridProps) {
         </div>
         {visible.map((item) => (
           <Row
-            key={props.rowKey?.(item.index) ?? item.index}
+            key={item.index % kept.current}
             index={item.index}
             top={item.start + rowHeight}
             height={rowHeight}
@@ -249,8 +276,18 @@ interface RowProps {
 }
 
 const Row = memo(function Row({ index, top, height, width, pinned, pinnedLefts, pinnedWidth, loose, lefts, from, to, cell, className, onCurrent, onOpen }: RowProps) {
+  const ref = useRef<HTMLDivElement>(null);
+  // What had the focus in the row that was here is not what the key pressed next is meant for.
+  const before = useRef(index);
+  useLayoutEffect(() => {
+    if (before.current === index) return;
+    before.current = index;
+    const row = ref.current!;
+    if (row.contains(document.activeElement)) row.closest<HTMLElement>("[role=grid]")?.focus({ preventScroll: true });
+  }, [index]);
   return (
     <div
+      ref={ref}
       className={`gr ${className}`}
       role="row"
       aria-rowindex={index + 2}
@@ -261,16 +298,21 @@ const Row = memo(function Row({ index, top, height, width, pinned, pinnedLefts, 
     >
       <div className="pins pinned" role="presentation" style={{ width: pinnedWidth }}>
         {pinned.map((column, i) => (
-          <div key={column.id} className={`c ${column.numeric ? "r" : ""}`} role="gridcell" aria-colindex={i + 1} style={{ left: pinnedLefts[i], width: column.width }}>
-            {cell(index, column)}
-          </div>
+          <Cell key={column.id} column={column} place={i + 1} left={pinnedLefts[i]!} content={cell(index, column)} />
         ))}
       </div>
       {loose.slice(from, to + 1).map((column, i) => (
-        <div key={column.id} className={`c ${column.numeric ? "r" : ""}`} role="gridcell" aria-colindex={pinned.length + from + i + 1} style={{ left: pinnedWidth + lefts[from + i]!, width: column.width }}>
-          {cell(index, column)}
-        </div>
+        <Cell key={column.id} column={column} place={pinned.length + from + i + 1} left={pinnedWidth + lefts[from + i]!} content={cell(index, column)} />
       ))}
     </div>
   );
 });
+
+function Cell({ column, place, left, content }: { column: GridColumn; place: number; left: number; content: ReactNode }) {
+  const kind = `${typeof content === "string" ? "t" : content === null ? "t none" : ""} ${column.numeric ? "r" : ""}`;
+  return (
+    <div className={`c ${kind}`} role="gridcell" aria-colindex={place} style={{ left, width: column.width }}>
+      {content ?? "–"}
+    </div>
+  );
+}

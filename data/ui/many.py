@@ -1,6 +1,6 @@
 """Fills a lake for measuring the web app: many runs with 20 columns, and some runs with long curves.
 
-    python tests/ui/many.py http://127.0.0.1:5000 [--runs 100000] [--curves 1000] [--points 10000]
+    python data/ui/many.py http://127.0.0.1:5000 [--runs 100000] [--curves 1000] [--points 10000]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Fills a lake with a demonstration: deterministic, over plain REST.
 
-    python tests/ui/seed.py http://127.0.0.1:5000 [--runs 200] [--steps 400]
+    python data/ui/seed.py http://127.0.0.1:5000 [--runs 200] [--steps 400]
 """
 
 import argparse
@@ -376,6 +376,10 @@ def main():
             run = server.run(empty, f"try-{i + 1}", START + i * 1000)
             server.batch(run, [point("loss", 1 / (s + 1 + i), s, START + s) for s in range(50)], {"lr": 0.1 * (i + 1)})
             server.finish(run, "FINISHED", START + 100_000)
+    # More than the table fetches at first.
+    nightly = server.experiment("ops/nightly")
+    for i in range(420):
+        server.run(nightly, f"night-{i + 1:03}", START + i * 60_000)
     server.experiment("empty/nothing-yet")
     gone = server.experiment("old/abandoned")
     try:

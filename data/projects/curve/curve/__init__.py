@@ -1,0 +1,1 @@
+"""A way down a curve."""
