@@ -7,6 +7,7 @@
 //! Nothing of DataFusion is in the interface, so that the doors do not depend on it.
 
 mod answer;
+mod bounded;
 mod catalog;
 mod error;
 pub mod format;

@@ -18,7 +18,7 @@ use crate::functions::{self, Lake};
 use crate::series::GroupSeries;
 use crate::table::STORE;
 use crate::yielding::Yielding;
-use crate::{Result, Settings};
+use crate::{Result, Settings, bounded};
 
 /// Consumers of memory that an error names.
 const TOLD_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(3).expect("it is three");
@@ -44,13 +44,15 @@ pub(crate) fn base(objects: &Arc<dyn ObjectStore>, settings: &Settings) -> Resul
     options.execution.parquet.reorder_filters = true;
     // The last points of each run, the best run of each sweep: kept as they come instead of sorting all of them.
     options.optimizer.enable_window_topn = true;
-    Ok(SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rule(Arc::new(GroupSeries))
         .with_physical_optimizer_rule(Arc::new(Yielding))
-        .build())
+        .build();
+    bounded::bound(&mut state)?;
+    Ok(state)
 }
 
 /// A session over the tables, without views and functions.
