@@ -117,8 +117,7 @@ fn manifest(job: &Job<'_>, name: &str) -> Result<Value> {
         Some(path) => {
             let found = [job.here.join(path), job.project.directory.join(path)].into_iter().find(|path| path.is_file());
             let path = found.ok_or_else(|| Error::usage(format!("backend config: there is no job template {path}")))?;
-            let text = fs::read_to_string(&path).map_err(Error::at("read", &path))?;
-            yaml::parse(&path.display().to_string(), &text)?.to_json()
+            yaml::parse(&path.display().to_string(), &yaml::text(&path)?)?.to_json()
         }
         None => json!({
             "apiVersion": "batch/v1",
