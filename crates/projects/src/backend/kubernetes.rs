@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Ended, Job, Sink};
-use crate::process::{self, End};
+use crate::process::{self, End, Input};
 use crate::tracking::{Cancel, Status, Stream};
 use crate::yaml;
 use crate::{Error, Result};
@@ -23,7 +23,8 @@ pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
     job.config.expect("kubernetes", &KEYS)?;
     let name = super::job_name(job);
     let manifest = manifest(job, &name)?;
-    let file = job.cache.job(&job.run.id)?.join("job.json");
+    let folder = job.cache.job(&job.run.id)?;
+    let file = folder.path.join("job.json");
     let text = serde_json::to_string_pretty(&manifest).expect("a manifest is JSON");
     fs::write(&file, &text).map_err(Error::at("write", &file))?;
     let Some(program) = process::on_path("kubectl") else {
@@ -91,7 +92,7 @@ impl Cluster {
             if is_begun && !has_output {
                 let logs = ["logs", "--follow", &format!("job/{name}")];
                 // Fails while the container is being made.
-                has_output = process::run(&mut self.command(&logs), None, cancel, |stream, bytes| {
+                has_output = process::run(&mut self.command(&logs), Input::Nothing, cancel, |stream, bytes| {
                     if stream == Stream::Output {
                         sink(stream, bytes);
                     }

@@ -171,7 +171,7 @@ const PIECES: [&str; 34] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     /// However odd a template is: it runs nothing that stands in a value, and if bash cannot read it, nothing at all.
     #[test]
