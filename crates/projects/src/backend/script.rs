@@ -21,7 +21,7 @@ const TEMPLATE: &str = "\
 #SBATCH --job-name={{name}}
 #SBATCH --output={{output}}
 {{environment}}
-cd {{directory}}
+cd {{directory}} || exit
 {{command}}
 ";
 /// How often the job's own output is looked at.
@@ -49,6 +49,10 @@ pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
     let submit = words("submit", &["sbatch", "--wait", "--parsable", "{script}"], "")?;
     let mut command = program(&submit, "submit")?;
     command.current_dir(&folder.path).envs(job.variables.iter().chain(job.secrets).cloned());
+    if output.is_file() {
+        // What an earlier job wrote is not this one's.
+        File::create(&output).map_err(Error::at("write", &output))?;
+    }
     let first_line = Mutex::new(String::new());
     let is_done = AtomicBool::new(false);
     let end = thread::scope(|scope| {

@@ -118,7 +118,6 @@ fn launched(
     fs::write(folder.path().join("MLproject"), text).unwrap();
     let mut request = Request {
         uri: folder.path().display().to_string(),
-        entry_point: "main".to_owned(),
         parameters: vec![("p".to_owned(), value.to_owned())],
         ..Request::default()
     };
