@@ -285,10 +285,25 @@ impl<'a> Opened<'a> {
             console.say(&format!("warning: the status of run {} could not be set: {error}", run.id));
             ended.status
         });
+        if status == Status::Killed
+            && let Err(error) = self.end_parts(&run)
+        {
+            console.say(&format!("warning: runs within run {} may still be called running: {error}", run.id));
+        }
         let why = ended
             .why
             .or_else(|| (status != Status::Finished).then(|| format!("the program set it to {}", status.name())));
         Outcome { run, status, why: why.filter(|_| status != Status::Finished) }
+    }
+
+    /// Everything the run had started is gone, also who could have said so.
+    fn end_parts(&self, run: &Run) -> Result {
+        let tracking = self.host.tracking;
+        for part in tracking.children(run)?.iter().filter(|part| part.status == Status::Running) {
+            tracking.set_status(part, Status::Killed)?;
+            self.end_parts(part)?;
+        }
+        Ok(())
     }
 
     /// A program that ended well may have set another status itself, which stays.
