@@ -2,7 +2,8 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use runlake_types::{Clock as _, SystemClock};
+use runlake_types::{Clock as _, SystemClock, Timestamp};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::cache::Key;
@@ -222,21 +223,19 @@ fn an_environment_without_its_python_is_made_anew() {
 #[test]
 fn nobody_else_makes_what_a_killed_makers_programs_still_make() {
     let bench = Bench::new();
-    let mut child = None;
     let go = bench.folder.path().join("go");
     let lock = bench.cache.root().join("envs/x.lock");
     fs::create_dir_all(lock.parent().unwrap()).unwrap();
-    {
-        // A maker that is gone without a word: its files are closed, and its programs go on.
-        let maker = cache::lock_file(&lock, true, &bench.workshop()).unwrap();
-        let mut program = Command::new("bash");
-        program.args(["-c", "while [ ! -e \"$1\" ]; do sleep 0.01; done", "-"]).arg(&go);
-        child.replace(program.stdin(maker).spawn().unwrap());
-    }
+    // A maker that is gone without a word: its files are closed, and its programs go on.
+    let maker = cache::lock_file(&lock, true, &bench.workshop()).unwrap();
+    let mut program = Command::new("bash");
+    program.args(["-c", "while [ ! -e \"$1\" ]; do sleep 0.01; done", "-"]).arg(&go).stdin(maker);
+    let mut child = program.spawn().unwrap();
+    drop(program);
     let is_free = || fs::File::open(&lock).unwrap().try_lock().is_ok();
     assert!(!is_free());
     fs::write(&go, "").unwrap();
-    child.unwrap().wait().unwrap();
+    child.wait().unwrap();
     assert!(is_free());
     // What a maker's programs leave running keeps nobody out.
     let held = bench.cache.ensure(&key("a"), &bench.workshop(), |_, making| {
@@ -244,21 +243,18 @@ fn nobody_else_makes_what_a_killed_makers_programs_still_make() {
         step(command.args(["-c", "sleep 600 >/dev/null 2>&1 & echo $!"]), "it", &bench.workshop(), making)
     });
     assert!(held.is_ok());
-    let log = fs::read_to_string(
-        bench.cache.root().join("envs").join(bench.left().iter().find(|name| name.ends_with("log")).unwrap()),
-    );
-    let left: i32 = log.unwrap().lines().last().unwrap().parse().unwrap();
-    assert!(
-        rustix::process::kill_process(rustix::process::Pid::from_raw(left).unwrap(), rustix::process::Signal::KILL)
-            .is_ok()
-    );
+    let left = bench.left();
+    let log = left.iter().find(|name| name.ends_with("log")).unwrap();
+    let log = fs::read_to_string(bench.cache.root().join("envs").join(log)).unwrap();
+    let left = Pid::from_raw(log.lines().last().unwrap().parse().unwrap()).unwrap();
+    assert!(kill_process(left, Signal::KILL).is_ok());
 }
 
 #[test]
 fn what_is_rendered_for_a_run_stays_as_long_as_it_goes_on() {
     let bench = Bench::new();
     let job = bench.cache.job("r").unwrap();
-    let later = || runlake_types::Timestamp::from_micros(i64::MAX);
+    let later = || Timestamp::from_micros(i64::MAX);
     bench.cache.sweep(later()).unwrap();
     assert!(job.path.is_dir());
     let path = job.path.clone();
