@@ -1,5 +1,7 @@
 //! `DoGet` of metric points, beside a Flight server that gives out the very same messages without making them.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,6 +15,7 @@ use tonic::transport::Channel;
 
 use crate::figures::Scale;
 use crate::flight::{MOST_MESSAGE_BYTES, endpoint, fill};
+use crate::peer;
 use crate::report::Report;
 use crate::server::{Kind, Server, Setup};
 use crate::stats::rate;
@@ -39,6 +42,7 @@ pub(crate) async fn flight_read(setup: &Setup, scale: Scale, report: &mut Report
         let found = best(&server, &parts, Some(points)).await?;
         report.add(in_parts, Kind::Runlake.name(), rate(found, "points"));
     }
+    into_polars(setup, &server, &null, points, report)?;
     null.stop()?;
     server.stop()?;
     Ok(())
@@ -49,6 +53,21 @@ const FIGURES: [(bool, &str, &str); 2] = [
     (true, "DoGet, text in dictionaries", "DoGet, text in dictionaries, all parts side by side"),
     (false, "DoGet, text plain", "DoGet, text plain, all parts side by side"),
 ];
+
+/// Reads by ADBC into Polars. The null server still holds the messages of plain text that were kept last, as ADBC asks for.
+fn into_polars(setup: &Setup, server: &Server, null: &Server, points: u64, report: &mut Report) -> Result<()> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/polars_read.py");
+    let mut ask = Command::new(peer::readers(&setup.programs)?);
+    ask.arg(script);
+    ask.args([server.port, null.port].map(|port| format!("grpc://127.0.0.1:{port}"))).arg(points.to_string());
+    let answer = ask.stderr(Stdio::inherit()).output()?;
+    ensure!(answer.status.success(), "{ask:?} ended with {}", answer.status);
+    let (adbc, kept): (f64, f64) = serde_json::from_slice(&answer.stdout)?;
+    let figure = "all points into Polars by ADBC";
+    report.limit(figure, format!("null Flight server into Polars: {}", rate(kept, "points")));
+    report.add(figure, Kind::Runlake.name(), rate(adbc, "points"));
+    Ok(())
+}
 
 async fn client(server: &Server) -> Result<FlightServiceClient<Channel>> {
     let client = FlightServiceClient::new(endpoint(server)?.connect().await?);

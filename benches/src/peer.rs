@@ -9,7 +9,8 @@ use crate::figures::{self, Scale};
 use crate::server::{Kind, Setup};
 
 const MLFLOW: &str = "mlflow==3.17.*";
-const READERS: [&str; 4] = ["duckdb==1.*", "deltalake==1.*", "pandas==2.*", "pyarrow"];
+const READERS: [&str; 6] =
+    ["duckdb==1.*", "deltalake==1.*", "pandas==2.*", "pyarrow", "polars==1.*", "adbc-driver-flightsql==1.*"];
 
 /// A python with MLflow in a virtual environment in `folder`, made if it is not there.
 pub(crate) fn environment(folder: &Path) -> Result<PathBuf> {
@@ -23,12 +24,13 @@ pub(crate) fn readers(folder: &Path) -> Result<PathBuf> {
 
 fn python_with(venv: &Path, packages: &[&str]) -> Result<PathBuf> {
     let (python, mark) = (venv.join("bin/python"), venv.join("finished"));
-    if !mark.exists() {
+    let wanted = packages.join("\n");
+    if std::fs::read_to_string(&mark).ok().as_ref() != Some(&wanted) {
         eprintln!("installing {} into {}", packages.join(", "), venv.display());
         run(Command::new("python3.11").args(["-m", "venv", "--clear"]).arg(venv))?;
         let mut install = Command::new(&python);
         run(install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
-        std::fs::write(&mark, packages.join("\n"))?;
+        std::fs::write(&mark, wanted)?;
     }
     Ok(python)
 }

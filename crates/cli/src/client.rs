@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
-use reqwest::header::ACCEPT;
-use reqwest::{Certificate, Client, Method, RequestBuilder, Response, Url};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Certificate, Client, ClientBuilder, Method, RequestBuilder, Response, Url};
+use runlake_models::fetch::Tracking;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -140,6 +143,28 @@ impl Server {
         }
     }
 
+    /// The same server as any MLflow server: where models are found.
+    pub(crate) fn tracking(&self) -> Result<Tracking> {
+        let header = match &self.credentials {
+            Credentials::None => None,
+            Credentials::Token(token) => Some(format!("Bearer {token}")),
+            Credentials::Password { name, password } => {
+                Some(format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{password}"))))
+            }
+        };
+        let mut headers = HeaderMap::new();
+        if let Some(header) = header {
+            let mut value = HeaderValue::from_str(&header)
+                .map_err(|_| Failure::usage("the token or password has characters that HTTP cannot send"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let client = builder()?.default_headers(headers).build();
+        let client =
+            client.map_err(|error| Failure::new(format!("no connection can be made: {}", with_causes(&error))))?;
+        Ok(Tracking { url: self.url.clone(), client })
+    }
+
     /// Sends a request to `/api/runlake/<path>`.
     pub(crate) async fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: &Value) -> Result<T> {
         self.ask(path, |client, url| client.request(method, url).json(body)).await
@@ -208,6 +233,11 @@ impl Server {
 
 /// With the trust that MLflow's clients are told to have.
 fn client() -> Result<Client> {
+    let built = builder()?.build();
+    built.map_err(|error| Failure::new(format!("no connection can be made: {}", with_causes(&error))))
+}
+
+fn builder() -> Result<ClientBuilder> {
     let mut builder = Client::builder().connect_timeout(Duration::from_secs(10));
     if std::env::var("MLFLOW_TRACKING_INSECURE_TLS")
         .is_ok_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
@@ -223,7 +253,7 @@ fn client() -> Result<Client> {
             builder = builder.add_root_certificate(certificate);
         }
     }
-    builder.build().map_err(|error| Failure::new(format!("no connection can be made: {}", with_causes(&error))))
+    Ok(builder)
 }
 
 /// An error with what is behind it, which is where reqwest says what happened.

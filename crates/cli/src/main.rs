@@ -7,6 +7,7 @@ mod environments;
 mod lake;
 mod lineage;
 mod logging;
+mod models;
 mod registry;
 mod run;
 mod secret_input;
@@ -25,6 +26,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{LakeArgs, ServerArgs};
 use crate::environments::EnvironmentCommand;
 use crate::lineage::LineageArgs;
+use crate::models::ModelsCommand;
 use crate::registry::RegistryCommand;
 use crate::run::RunArgs;
 use crate::sql::SqlArgs;
@@ -55,6 +57,8 @@ Examples:
                                                   an administrator, while no server has the lake open
   runlake lineage models:/MyModel/3               what a model was made of, and what stands on it
   runlake sql \"SELECT * FROM runs_wide('iris')\"   every run with its params and metrics
+  runlake models serve -m models:/MyModel@champion --port 8080
+                                                  scores with a model over HTTP
   runlake run ./project -P alpha=0.5              run an MLflow project, and track it
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
@@ -89,6 +93,12 @@ enum Command {
     ///
     /// Through a server (--server), or straight from the lake, also while a server writes it (--lake).
     Sql(Box<SqlArgs>),
+    /// Looks into, scores with and serves models that MLflow's flavors saved.
+    ///
+    /// A model is models:/NAME/VERSION, models:/NAME@ALIAS, models:/NAME/latest, models:/m-ID, runs:/RUN_ID/PATH, a folder, or a
+    /// place such as s3://bucket/path.
+    #[command(subcommand)]
+    Models(Box<ModelsCommand>),
     /// Runs an MLflow project: fetches it, makes what it needs, and tracks the run on a server.
     Run(Box<RunArgs>),
     /// Lists and removes the environments that were made for projects.
@@ -154,6 +164,7 @@ async fn run(command: Command) -> Result {
         Command::Token(command) => tokens::run(command).await,
         Command::Lineage(args) => lineage::run(args).await,
         Command::Sql(args) => sql::run(*args).await,
+        Command::Models(command) => models::run(*command).await,
         Command::Run(args) => run::run(*args).await,
         Command::Env(command) => environments::run(&command),
         Command::Doctor(args) => doctor::run(args).await,

@@ -295,7 +295,7 @@ fn option(text: &str) -> (String, Option<String>) {
 fn failure(error: Error) -> Failure {
     let message = error.to_string();
     match error {
-        Error::Usage(_) | Error::File { .. } => Failure::usage(message),
+        Error::Usage(_) | Error::File(_) => Failure::usage(message),
         Error::Cancelled => Failure { message, code: 130 },
         _ => Failure::new(message),
     }

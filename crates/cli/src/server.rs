@@ -29,6 +29,8 @@ const DEFAULT_LAKE: &str = "./runlake-data";
 const DEFAULT_ARTIFACT_ROOT: &str = "mlflow-artifacts:/";
 /// How often the engine is asked whether it still works.
 const FAILURE_POLL: Duration = Duration::from_millis(250);
+/// What is said after a second signal.
+const FAREWELL: &str = "stopped at once; the next start reads what was acknowledged from the log";
 /// Exit code after a second signal, by the custom of shells: 128 + SIGINT.
 const ABORTED: i32 = 130;
 
@@ -80,7 +82,7 @@ pub(crate) async fn run(args: ServerArgs) -> Result {
         announce_setup(&url, &identity, args.is_read_only()).await?;
     }
     let stop = CancellationToken::new();
-    let obeying = tokio::spawn(signals.obey(stop.clone()));
+    let obeying = tokio::spawn(signals.obey(stop.clone(), FAREWELL));
     let watching = tokio::spawn(watch(engine.clone(), stop.clone()));
     let delivering = (!engine.is_read_only()).then(|| tokio::spawn(deliver(webhooks, stop.clone())));
     runlake_server::serve(listener, app, stop).await;
@@ -303,26 +305,26 @@ fn place(store: &Store) -> String {
 }
 
 /// SIGTERM and SIGINT.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn listen() -> Result<Self> {
+    pub(crate) fn listen() -> Result<Self> {
         let listen = |kind| signal(kind).map_err(|error| Failure::new(format!("signals cannot be received: {error}")));
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     /// The first signal asks for an orderly end, the second one for an immediate one. Nothing that was acknowledged is
     /// lost either way.
-    async fn obey(mut self, stop: CancellationToken) {
+    pub(crate) async fn obey(mut self, stop: CancellationToken, farewell: &'static str) {
         let _whatever_ends_this = stop.clone().drop_guard();
         self.next().await;
         tracing::info!("stopping: open requests are answered first; a second signal ends at once");
         stop.cancel();
         self.next().await;
-        complain(&"stopped at once; the next start reads what was acknowledged from the log");
+        complain(&farewell);
         std::process::exit(ABORTED);
     }
 

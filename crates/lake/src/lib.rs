@@ -47,6 +47,7 @@ pub use file::DataFile;
 pub use lake::Lake;
 pub use maintain::VacuumReport;
 pub use numbered::NumberedSeries;
+pub use read::FileReader;
 pub use settings::LakeSettings;
 pub use snapshot::{BatchStream, Snapshot};
 pub use table::{Table, Watermark};

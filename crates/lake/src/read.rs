@@ -19,12 +19,12 @@ use crate::error::Told as _;
 use crate::file::DataFile;
 use crate::snapshot::{BatchStream, Files};
 
-mod footers;
+mod caches;
 mod object;
 mod prune;
 
-pub(crate) use footers::FooterCache;
-use object::ObjectReader;
+pub(crate) use caches::Caches;
+pub use object::FileReader;
 use prune::Selected;
 pub(crate) use prune::{TimeSpan, Want};
 
@@ -42,7 +42,7 @@ pub(crate) async fn rows(
     let table = files.table;
     let schema = projected(table, columns);
     let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let footer = ObjectReader::new(files, file).footer().await.map_err(tell(table, file))?;
+    let footer = FileReader::new(files, file).footer().await.map_err(tell(table, file))?;
     let batches = open(files, file, TextAs::Plain, &names, prune::select(&footer, table, wanted)).await?;
     let told = tell(table, file);
     let rows = batches
@@ -53,7 +53,7 @@ pub(crate) async fn rows(
 
 /// How many rows the footer of `file` speaks of, as it is in the store now.
 pub(crate) async fn footer_rows(files: &Files, file: &DataFile) -> Result<u64, ParquetError> {
-    let footer = ObjectReader::new(files, file).read_footer().await?;
+    let footer = FileReader::new(files, file).read_footer().await?;
     Ok(u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0))
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn points(
     if !file.is_sorted() {
         return foreign_points(files, file, series, &wanted).await;
     }
-    let footer = ObjectReader::new(files, file).footer().await.map_err(tell(files.table, file))?;
+    let footer = FileReader::new(files, file).footer().await.map_err(tell(files.table, file))?;
     let pages = prune::select_series(&footer, files.table, &wanted);
     let mixed = mixed_points(files, file, series, pages.mixed).await?;
     if pages.pure.is_empty() {
@@ -113,7 +113,7 @@ pub(crate) async fn outline(files: &Files, file: &DataFile, series: [&str; 2]) -
         return Ok(None);
     }
     let wanted = wanted(series, None);
-    let footer = ObjectReader::new(files, file).footer().await.map_err(tell(files.table, file))?;
+    let footer = FileReader::new(files, file).footer().await.map_err(tell(files.table, file))?;
     let pages = prune::select_series(&footer, files.table, &wanted);
     let mixed = mixed_points(files, file, series, pages.mixed).await?;
     if pages.pure.is_empty() {
@@ -155,7 +155,7 @@ async fn mixed_points(files: &Files, file: &DataFile, series: [&str; 2], pages: 
 
 /// When the points of a series were logged, by pieces of `file`; empty if it holds none.
 pub(crate) async fn time_spans(files: &Files, file: &DataFile, series: [&str; 2]) -> Result<Vec<TimeSpan>, Error> {
-    let footer = ObjectReader::new(files, file).footer().await.map_err(tell(files.table, file))?;
+    let footer = FileReader::new(files, file).footer().await.map_err(tell(files.table, file))?;
     Ok(prune::time_spans(&footer, files.table, &wanted(series, None)))
 }
 
@@ -245,8 +245,8 @@ async fn open(
     text: TextAs,
     columns: &[&str],
     selected: Option<Selected>,
-) -> Result<ParquetRecordBatchStream<ObjectReader>, Error> {
-    let mut reader = ObjectReader::new(files, file);
+) -> Result<ParquetRecordBatchStream<FileReader>, Error> {
+    let mut reader = FileReader::new(files, file);
     let opened = async {
         let footer = reader.footer().await?;
         let metadata = typed(footer, text)?;

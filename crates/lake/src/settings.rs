@@ -23,6 +23,8 @@ pub struct LakeSettings {
     pub tombstone_retention: Duration,
     /// Memory for the footers of Parquet files, all tables together.
     pub footer_cache_bytes: usize,
+    /// Memory for small files, all tables together: they are fetched once and read from memory.
+    pub small_file_cache_bytes: usize,
     /// Tells the time: of files, of removals, of what is old enough to delete.
     pub clock: Arc<dyn Clock>,
 }
@@ -47,6 +49,7 @@ impl Default for LakeSettings {
             log_retention: Duration::from_hours(24),
             tombstone_retention: Duration::from_hours(7 * 24),
             footer_cache_bytes: 64 << 20,
+            small_file_cache_bytes: 64 << 20,
             clock: Arc::new(SystemClock),
         }
     }

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use crate::Error;
 use crate::commit::Plan;
 use crate::file::DataFile;
-use crate::read::{self, FooterCache, TimeSpan, Want};
+use crate::read::{self, Caches, FileReader, TimeSpan, Want};
 
 /// Files read at the same time by one call.
 const FILES_AT_ONCE: usize = 8;
@@ -32,7 +32,7 @@ pub(crate) struct Files {
     pub(crate) log_objects: Arc<dyn ObjectStore>,
     /// Root of the table below the lake.
     pub(crate) root: Path,
-    pub(crate) footers: Arc<FooterCache>,
+    pub(crate) caches: Arc<Caches>,
 }
 
 impl std::fmt::Debug for Files {
@@ -177,6 +177,11 @@ impl Snapshot {
             })
             .try_flatten()
             .boxed()
+    }
+
+    /// Reads the file at `location`, which has `size` bytes, as the Parquet library asks for it.
+    pub fn reader(&self, location: Path, size: u64) -> FileReader {
+        FileReader::at(&self.files, location, size)
     }
 
     pub(crate) fn empty(files: Files) -> Self {

@@ -14,7 +14,7 @@ use crate::commit::{CommitKind, Committer, Outcome, Plan};
 use crate::error::Told as _;
 use crate::file::Written;
 use crate::log_reads::LogReads;
-use crate::read::FooterCache;
+use crate::read::Caches;
 use crate::snapshot::{Files, Snapshot};
 use crate::write::write_files;
 use crate::{Error, LakeSettings, merge};
@@ -41,15 +41,12 @@ pub struct Table {
 #[derive(Debug)]
 pub(crate) struct Shared {
     log_objects: Arc<dyn ObjectStore>,
-    footers: Arc<FooterCache>,
+    caches: Arc<Caches>,
 }
 
 impl Shared {
     pub(crate) fn new(store: &Store, settings: &LakeSettings) -> Self {
-        Self {
-            log_objects: LogReads::over(store.objects()),
-            footers: Arc::new(FooterCache::new(settings.footer_cache_bytes)),
-        }
+        Self { log_objects: LogReads::over(store.objects()), caches: Arc::new(Caches::new(settings)) }
     }
 }
 
@@ -84,7 +81,7 @@ impl Table {
             objects: Arc::clone(store.objects()),
             log_objects: Arc::clone(&shared.log_objects),
             root,
-            footers: Arc::clone(&shared.footers),
+            caches: Arc::clone(&shared.caches),
         };
         let app_id = format!("runlake-{lake_id}");
         let committer = Committer::open(files.clone(), app_id.clone(), settings.clone()).await?;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::error::Told as _;
 use crate::file::{Written, key_cells, key_columns, weight};
-use crate::read::FooterCache;
+use crate::read::Caches;
 use crate::snapshot::Files;
 use crate::{Error, LakeSettings};
 
@@ -174,7 +174,7 @@ impl Encoder {
             modified_millis: self.settings.clock.now().millis(),
             name: open.name,
         });
-        remember(&self.files.footers, &location, footer);
+        remember(&self.files.caches, &location, footer);
         Ok(())
     }
 
@@ -259,8 +259,9 @@ fn wider(a: (Cell, Cell), b: (Cell, Cell)) -> (Cell, Cell) {
 }
 
 /// Keeps the footer of a file that was just written, so that its first reader need not fetch it.
-fn remember(footers: &FooterCache, location: &object_store::path::Path, footer: ParquetMetaData) {
+fn remember(caches: &Caches, location: &object_store::path::Path, footer: ParquetMetaData) {
     if footer.column_index().is_some() && footer.offset_index().is_some() {
-        footers.insert(location, &Arc::new(footer));
+        let bytes = footer.memory_size();
+        caches.footers.insert(location, Arc::new(footer), bytes);
     }
 }

@@ -7,6 +7,7 @@ mod script;
 
 use std::path::{Path, PathBuf};
 
+use runlake_yaml as yaml;
 use serde_json::{Map, Value};
 
 use crate::environment::{Cache, Prepared};
@@ -142,11 +143,9 @@ impl Config {
         } else {
             (path.display().to_string(), std::fs::read_to_string(&path).map_err(Error::at("read", &path))?)
         };
-        serde_json::from_str(&json).map(Self).map_err(|error| Error::File {
-            line: error.line(),
-            column: error.column(),
-            problem: format!("{error}; a JSON object is expected"),
-            file: name,
+        serde_json::from_str(&json).map(Self).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            yaml::Error::At { line, column, problem: format!("{error}; a JSON object is expected"), file: name }.into()
         })
     }
 
@@ -197,7 +196,7 @@ pub(crate) fn rendered(file: &str, template: &str, values: &[(&str, String)]) ->
     while let Some((before, after)) = rest.split_once("{{") {
         let line = template[..template.len() - after.len()].matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let fault = |problem: String| Error::File { file: file.to_owned(), line, column, problem };
+        let fault = |problem: String| yaml::Error::At { file: file.to_owned(), line, column, problem };
         let (name, following) = after.split_once("}}").ok_or_else(|| fault("this {{ has no }}".to_owned()))?;
         let value = values.iter().find(|(known, _)| *known == name.trim()).ok_or_else(|| {
             let known: Vec<&str> = values.iter().map(|(known, _)| *known).collect();

@@ -11,18 +11,9 @@ pub enum Error {
     /// The command was not meant like that: an unknown entry point, a bad value, options that exclude each other.
     #[error("{0}")]
     Usage(String),
-    /// A file of the project is wrong, at a line and column that count from one.
-    #[error("{file}, line {line}, column {column}: {problem}")]
-    File {
-        /// The file.
-        file: String,
-        /// The line.
-        line: usize,
-        /// The column.
-        column: usize,
-        /// What is wrong there.
-        problem: String,
-    },
+    /// A file of the project is wrong.
+    #[error(transparent)]
+    File(#[from] runlake_yaml::Error),
     /// The project could not be fetched.
     #[error("{0}")]
     Source(String),

@@ -14,7 +14,6 @@ mod error;
 mod process;
 mod shell;
 mod tracking;
-mod yaml;
 
 pub mod backend;
 pub mod environment;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::yaml::{self, Node};
 use crate::{Error, Result};
+use runlake_yaml::{self as yaml, Node};
 
 #[cfg(test)]
 mod tests;
@@ -241,20 +241,22 @@ impl Reader<'_> {
                 let name = node.text(self.file, key)?;
                 let path = self.directory.join(&name);
                 if !path.is_file() {
-                    return Err(node.error(self.file, format!("{key} names the file {name}, which is not there")));
+                    return Err(node
+                        .error(self.file, format!("{key} names the file {name}, which is not there"))
+                        .into());
                 }
                 Ok(if *key == "conda_env" { Needs::Conda(path) } else { Needs::PythonEnv(path) })
             }
-            [(first, _), (second, node), ..] => {
-                Err(node.error(self.file, format!("{second} is given beside {first}; a project has one environment")))
-            }
+            [(first, _), (second, node), ..] => Err(node
+                .error(self.file, format!("{second} is given beside {first}; a project has one environment"))
+                .into()),
         }
     }
 
     fn docker(&mut self, node: &Node) -> Result<Docker> {
         self.expect_keys(node, "docker_env", &["image", "volumes", "environment"])?;
         let Some(image) = self.optional(node, "image")? else {
-            return Err(node.error(self.file, "docker_env names no image"));
+            return Err(node.error(self.file, "docker_env names no image").into());
         };
         let mut docker = Docker { image: image.text(self.file, "image")?, ..Docker::default() };
         if let Some(volumes) = self.optional(node, "volumes")? {
@@ -279,14 +281,14 @@ impl Reader<'_> {
             [name, value] => {
                 Ok((name.text(self.file, "a variable's name")?, Some(value.text(self.file, "a variable's value")?)))
             }
-            _ => Err(node.error(self.file, "a variable is NAME, to take it over, or [NAME, value]")),
+            _ => Err(node.error(self.file, "a variable is NAME, to take it over, or [NAME, value]").into()),
         }
     }
 
     fn entry_point(&mut self, name: &str, node: &Node) -> Result<EntryPoint> {
         self.expect_keys(node, &format!("entry point {name}"), &["parameters", "command"])?;
         let Some(command) = self.optional(node, "command")? else {
-            return Err(node.error(self.file, format!("entry point {name} has no command")));
+            return Err(node.error(self.file, format!("entry point {name} has no command")).into());
         };
         let mut entry =
             EntryPoint { parameters: Vec::new(), command: command.text(self.file, "command")?.trim().to_owned() };
@@ -306,7 +308,7 @@ impl Reader<'_> {
             (Some((kind, node)), None)
         } else {
             self.expect_keys(node, &format!("parameter {name}"), &["type", "default"])?;
-            let kind = self.optional(node, "type")?.map(|kind| Ok((kind.text(self.file, "type")?, kind)));
+            let kind = self.optional(node, "type")?.map(|kind| Ok::<_, Error>((kind.text(self.file, "type")?, kind)));
             let default = self.optional(node, "default")?;
             (kind.transpose()?, default.map(|value| value.python_text().unwrap_or_else(|| value.python_repr())))
         };

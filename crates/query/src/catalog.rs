@@ -1,7 +1,6 @@
 //! The names SQL knows: database `runlake`, schema `public` with the tables of the lake, schema `mlflow` with views for
 //! people who come from elsewhere.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,10 +8,10 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::DataFusionError;
 use datafusion::datasource::ViewTable as SqlView;
 use datafusion::error::Result;
-use datafusion::execution::SessionState;
 use runlake_engine::View;
 use runlake_types::TableId;
 
+use crate::functions::Lake;
 use crate::table::ViewTable;
 
 /// Name of the one database.
@@ -66,58 +65,58 @@ pub(crate) const VIEWS: &[(&str, &str)] = &[
 /// The catalog at one position of the log.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    schemas: HashMap<&'static str, Arc<dyn SchemaProvider>>,
+    schemas: Vec<(&'static str, Arc<dyn SchemaProvider>)>,
 }
 
 impl Catalog {
-    pub(crate) fn new(view: &View) -> Self {
-        let tables = tables().map(|table| {
-            (table.name().to_owned(), Arc::new(ViewTable::new(view.clone(), table)) as Arc<dyn TableProvider>)
-        });
-        let public: Arc<dyn SchemaProvider> = Arc::new(Schema(tables.collect()));
-        Self { schemas: HashMap::from([(PUBLIC, public)]) }
+    /// The tables.
+    pub(crate) fn new(view: View) -> Self {
+        Self { schemas: vec![(PUBLIC, Arc::new(Tables(view)))] }
     }
 
-    /// Adds the views, over the tables of `state`.
-    pub(crate) fn with_views(mut self, state: SessionState) -> Self {
-        self.schemas.insert(MLFLOW, Arc::new(Views(state)));
-        self
+    /// The tables, and the views over them.
+    pub(crate) fn with_views(lake: &Lake) -> Self {
+        let mut catalog = Self::new(lake.view.clone());
+        catalog.schemas.push((MLFLOW, Arc::new(Views(lake.clone()))));
+        catalog
     }
 }
 
 impl CatalogProvider for Catalog {
     fn schema_names(&self) -> Vec<String> {
-        self.schemas.keys().map(|name| (*name).to_owned()).collect()
+        self.schemas.iter().map(|(name, _)| (*name).to_owned()).collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        self.schemas.get(name).cloned()
+        self.schemas.iter().find(|(known, _)| *known == name).map(|(_, schema)| Arc::clone(schema))
     }
 }
 
+/// The tables at one position of the log.
 #[derive(Debug)]
-struct Schema(HashMap<String, Arc<dyn TableProvider>>);
+struct Tables(View);
 
 #[async_trait]
-impl SchemaProvider for Schema {
+impl SchemaProvider for Tables {
     fn table_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.0.keys().cloned().collect();
+        let mut names: Vec<String> = tables().map(|table| table.name().to_owned()).collect();
         names.sort_unstable();
         names
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        Ok(self.0.get(name).cloned())
+        let table = tables().find(|table| table.name() == name);
+        Ok(table.map(|table| Arc::new(ViewTable::new(self.0.clone(), table)) as Arc<dyn TableProvider>))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        tables().any(|table| table.name() == name)
     }
 }
 
 /// The views, planned when a query asks for them.
 #[derive(Debug)]
-struct Views(SessionState);
+struct Views(Lake);
 
 #[async_trait]
 impl SchemaProvider for Views {
@@ -127,7 +126,7 @@ impl SchemaProvider for Views {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         let Some((_, sql)) = VIEWS.iter().find(|(known, _)| *known == name) else { return Ok(None) };
-        let plan = self.0.create_logical_plan(sql).await?;
+        let plan = self.0.tables().create_logical_plan(sql).await?;
         Ok(Some(Arc::new(SqlView::new(plan, Some((*sql).to_owned())))))
     }
 

@@ -7,11 +7,11 @@ mod runs_wide;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::catalog::{TableFunction, TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::DataFusionError;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
@@ -19,15 +19,16 @@ use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
 use runlake_engine::View;
 
-use crate::{Error, Parameters, Result, Value, statement};
+use crate::{Error, Parameters, Result, Value, session, statement};
 
 /// What a function stands on: the lake at the query's position, and the query's deadline.
 #[derive(Clone)]
 pub(crate) struct Lake {
     pub(crate) view: View,
-    /// A session over the tables at that position.
-    pub(crate) tables: SessionState,
-    pub(crate) deadline: Instant,
+    pub(crate) base: Arc<SessionState>,
+    /// Made when it is asked for: few queries do.
+    tables: Arc<OnceLock<SessionState>>,
+    deadline: Instant,
 }
 
 impl fmt::Debug for Lake {
@@ -37,11 +38,20 @@ impl fmt::Debug for Lake {
 }
 
 impl Lake {
+    pub(crate) fn new(base: Arc<SessionState>, view: View, deadline: Instant) -> Self {
+        Self { view, base, tables: Arc::default(), deadline }
+    }
+
+    /// A session over the tables at that position.
+    pub(crate) fn tables(&self) -> &SessionState {
+        self.tables.get_or_init(|| session::over_tables(&self.base, &self.view))
+    }
+
     /// The rows of a statement over the tables.
     async fn rows(&self, sql: &str, parameters: Parameters) -> Result<Vec<RecordBatch>> {
         let statement = statement::parse(sql, &parameters)?;
-        let plan = statement::plan(&self.tables, statement, parameters.values()).await?;
-        Ok(SessionContext::new_with_state(self.tables.clone()).execute_logical_plan(plan).await?.collect().await?)
+        let plan = statement::plan(self.tables(), statement, parameters.values()).await?;
+        Ok(SessionContext::new_with_state(self.tables().clone()).execute_logical_plan(plan).await?.collect().await?)
     }
 }
 
@@ -52,12 +62,11 @@ pub(crate) struct Signature {
 }
 
 /// The functions over one position of the log.
-pub(crate) fn all(lake: &Lake) -> Vec<Arc<TableFunction>> {
-    let function = |kind: &Kind| {
+pub(crate) fn all(lake: &Lake) -> impl Iterator<Item = (&'static str, Arc<dyn TableFunctionImpl>)> {
+    Kind::ALL.iter().map(|kind| {
         let function = Function { lake: lake.clone(), kind: *kind };
-        Arc::new(TableFunction::new(kind.signature().name.to_owned(), Arc::new(function)))
-    };
-    Kind::ALL.iter().map(function).collect()
+        (kind.signature().name, Arc::new(function) as Arc<dyn TableFunctionImpl>)
+    })
 }
 
 /// Which function.

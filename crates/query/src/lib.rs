@@ -7,6 +7,7 @@
 //! Nothing of DataFusion is in the interface, so that the doors do not depend on it.
 
 mod answer;
+mod bounded;
 mod catalog;
 mod error;
 pub mod format;
@@ -14,6 +15,7 @@ mod functions;
 mod kept;
 mod parameters;
 mod queries;
+mod series;
 mod session;
 mod settings;
 mod statement;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::source_as_provider;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
@@ -19,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::answer::{self, AbortOnDrop, Answer};
 use crate::functions::Lake;
 use crate::kept::Kept;
+use crate::table::ViewTable;
 use crate::{Error, Parameters, Result, Settings, session, statement};
 
 /// Batches that are computed ahead of their reader.
@@ -82,6 +85,9 @@ pub struct Load {
     /// Time that queries took, from their turn to their end.
     pub time: Duration,
 }
+
+/// Tables of so many rows are read by one thread.
+const FEW_ROWS: u64 = 100_000;
 
 /// A query that takes longer is told in the log.
 const SLOW: Duration = Duration::from_secs(5);
@@ -309,8 +315,8 @@ pub(crate) struct Planned {
 }
 
 impl Inner {
-    fn base(&self) -> &SessionState {
-        self.base.downcast_ref().expect("it was made as one")
+    fn base(&self) -> Arc<SessionState> {
+        Arc::clone(&self.base).downcast().expect("it was made as one")
     }
 
     async fn view(&self, as_of: Option<Timestamp>) -> Result<View> {
@@ -329,7 +335,7 @@ impl Inner {
                 return Ok(kept);
             }
             let statement = statement::parse(&request.sql, &request.parameters)?;
-            let lake = Lake { tables: session::over_tables(self.base(), &view), view, deadline };
+            let lake = Lake::new(self.base(), view, deadline);
             let state = session::over_all(&lake);
             let plan = statement::plan(&state, statement, request.parameters.values()).await?;
             self.limited(state, seq, plan, request.row_limit)
@@ -369,6 +375,9 @@ impl Inner {
         planned.state.mark_start_execution();
         let started = clock
             .run(async {
+                if reads_little(&planned.plan)? {
+                    planned.state.config_mut().options_mut().execution.target_partitions = 1;
+                }
                 let physical = planned.state.create_physical_plan(&planned.plan).await?;
                 Ok::<_, Error>(execute_stream(physical, planned.state.task_ctx())?)
             })
@@ -416,6 +425,20 @@ impl Inner {
             }
         }
     }
+}
+
+/// Whether all tables of `plan` together have so few rows that one thread is done before others have begun.
+fn reads_little(plan: &LogicalPlan) -> Result<bool> {
+    let mut rows = Some(0);
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let table = source_as_provider(&scan.source).ok();
+            let known = table.as_ref().and_then(|table| table.downcast_ref::<ViewTable>()).map(ViewTable::rows);
+            rows = rows.zip(known).map(|(sum, rows)| sum + rows).filter(|rows| *rows <= FEW_ROWS);
+        }
+        Ok(if rows.is_some() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(rows.is_some())
 }
 
 /// The time a query has left; it runs only while the query does.

@@ -15,9 +15,10 @@ use runlake_engine::View;
 
 use crate::catalog::{Catalog, DATABASE, PUBLIC};
 use crate::functions::{self, Lake};
+use crate::series::GroupSeries;
 use crate::table::STORE;
 use crate::yielding::Yielding;
-use crate::{Result, Settings};
+use crate::{Result, Settings, bounded};
 
 /// Consumers of memory that an error names.
 const TOLD_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(3).expect("it is three");
@@ -30,11 +31,8 @@ pub(crate) fn base(objects: &Arc<dyn ObjectStore>, settings: &Settings) -> Resul
         None => DiskManagerMode::OsTmpDirectory,
     };
     let disk = DiskManagerBuilder::default().with_mode(disk).with_max_temp_directory_size(settings.spill_bytes);
-    let runtime: Arc<RuntimeEnv> = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(pool))
-        .with_disk_manager_builder(disk)
-        .with_metadata_cache_limit(settings.footer_cache_bytes)
-        .build_arc()?;
+    let runtime: Arc<RuntimeEnv> =
+        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()?;
     runtime.register_object_store(ObjectStoreUrl::parse(STORE)?.as_ref(), Arc::clone(objects));
     let mut config = SessionConfig::new()
         .with_target_partitions(settings.threads)
@@ -44,29 +42,39 @@ pub(crate) fn base(objects: &Arc<dyn ObjectStore>, settings: &Settings) -> Resul
     let options = config.options_mut();
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
-    Ok(SessionStateBuilder::new()
+    // The last points of each run, the best run of each sweep: kept as they come instead of sorting all of them.
+    options.optimizer.enable_window_topn = true;
+    let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(GroupSeries))
         .with_physical_optimizer_rule(Arc::new(Yielding))
-        .build())
+        .build();
+    bounded::bound(&mut state)?;
+    Ok(state)
 }
 
 /// A session over the tables, without views and functions.
 pub(crate) fn over_tables(base: &SessionState, view: &View) -> SessionState {
-    with_catalog(base, Catalog::new(view))
+    let mut state = base.clone();
+    state.register_catalog_list(only(Catalog::new(view.clone())));
+    state
 }
 
 /// A session over everything there is.
 pub(crate) fn over_all(lake: &Lake) -> SessionState {
-    let mut functions = functions::all(lake);
-    functions.extend(lake.tables.table_functions().values().cloned());
-    let state = with_catalog(&lake.tables, Catalog::new(&lake.view).with_views(lake.tables.clone()));
-    SessionStateBuilder::new_from_existing(state).with_table_function_list(functions).build()
+    let mut state = lake.base.as_ref().clone();
+    state.register_catalog_list(only(Catalog::with_views(lake)));
+    for (name, function) in functions::all(lake) {
+        state.register_udtf(name, function);
+    }
+    state
 }
 
-fn with_catalog(state: &SessionState, catalog: Catalog) -> SessionState {
+/// The catalogs of a session that knows one database. Set in place: building a session anew costs more than a small query.
+fn only(catalog: Catalog) -> Arc<dyn CatalogProviderList> {
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(DATABASE.to_owned(), Arc::new(catalog));
-    SessionStateBuilder::new_from_existing(state.clone()).with_catalog_list(Arc::new(catalogs)).build()
+    Arc::new(catalogs)
 }

@@ -24,8 +24,6 @@ pub struct Settings {
     pub spill_dir: Option<PathBuf>,
     /// Size of that folder's contents.
     pub spill_bytes: u64,
-    /// Memory for footers of table files.
-    pub footer_cache_bytes: usize,
 }
 
 impl Default for Settings {
@@ -41,7 +39,6 @@ impl Default for Settings {
             row_limit: None,
             spill_dir: None,
             spill_bytes: 64 << 30,
-            footer_cache_bytes: 64 << 20,
         }
     }
 }

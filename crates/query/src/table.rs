@@ -7,6 +7,7 @@
 mod files;
 mod memory;
 mod prune;
+mod readers;
 mod unchanged;
 
 use std::sync::Arc;
@@ -18,10 +19,12 @@ use datafusion::common::Constraint;
 use datafusion::common::Constraints;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::object_store::path::Path;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use runlake_engine::View;
+use runlake_memtable::StateRows;
 use runlake_types::rows::Row as _;
 use runlake_types::{Column, ColumnKind, Key, Record, RunId, TableId, TableKind};
 
@@ -46,6 +49,15 @@ impl ViewTable {
             TableKind::Facts => Vec::new(),
         };
         Self { view, table, schema: schema(table), constraints: Constraints::new_unverified(keys) }
+    }
+
+    /// How many rows it has at most, in files and in memory together, as far as that is known without looking.
+    pub(crate) fn rows(&self) -> u64 {
+        let in_memory = self.view.memtables().map(|memtable| match self.table {
+            TableId::Metrics | TableId::LatestMetrics => memtable.metrics().len(),
+            table => memtable.state(table).map_or(0, StateRows::len),
+        });
+        self.view.snapshot(self.table).rows() + in_memory.map(|rows| rows as u64).sum::<u64>()
     }
 
     /// Rows that memory changed, by key; `None` where one was deleted.
@@ -96,7 +108,7 @@ impl TableProvider for ViewTable {
 
     async fn scan(
         &self,
-        session: &dyn Session,
+        _: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
@@ -104,8 +116,7 @@ impl TableProvider for ViewTable {
         let wanted = Wanted::of(self.table, filters);
         let snapshot = self.view.snapshot(self.table);
         let live: Vec<_> = snapshot.files().iter().filter(|file| wanted.may_be_in(file)).cloned().collect();
-        let scan = FileScan::new(session, self.table, &self.schema, live, projection, limit)?
-            .ordered(wanted.leading().is_some());
+        let scan = FileScan::new(snapshot, &self.schema, live, projection, limit).ordered(wanted.leading().is_some());
         let mut plans = match self.table.kind() {
             TableKind::State => self.scan_state(scan, &wanted).await?,
             TableKind::Facts => {
@@ -126,6 +137,11 @@ impl TableProvider for ViewTable {
             _ => UnionExec::try_new(plans),
         }
     }
+}
+
+/// Whether an object is a file of `table`.
+pub(crate) fn is_file_of(table: TableId, location: &Path) -> bool {
+    location.prefix_matches(&runlake_storage::names::table_root(table.name()))
 }
 
 /// The columns of a table as queries see them. Text is read as views, which neither copy nor look at a text twice.

@@ -56,17 +56,9 @@ impl Lake {
     }
 
     async fn metrics(&self, run_id: &str, key: &str, points: impl IntoIterator<Item = (i64, f64)>) {
-        let metrics: Vec<MetricInput<'_>> = points
+        let metrics: Vec<_> = points
             .into_iter()
-            .map(|(step, value)| MetricInput {
-                key: key.into(),
-                value,
-                timestamp_ms: 1_000 + step,
-                step,
-                model_id: None,
-                dataset_name: None,
-                dataset_digest: None,
-            })
+            .map(|(step, value)| MetricInput { step, timestamp_ms: 1_000 + step, ..point(key, value) })
             .collect();
         for metrics in metrics.chunks(1000) {
             self.log(LogBatch { run_id, metrics, params: &[], tags: &[] }).await;
@@ -105,6 +97,18 @@ impl Lake {
             Ok(rows) => panic!("{sql} was answered: {:?}", lines(&rows)),
             Err(error) => error,
         }
+    }
+}
+
+fn point(key: &str, value: f64) -> MetricInput<'_> {
+    MetricInput {
+        key: key.into(),
+        value,
+        timestamp_ms: 1_000,
+        step: 0,
+        model_id: None,
+        dataset_name: None,
+        dataset_digest: None,
     }
 }
 

@@ -56,6 +56,15 @@ pub enum TlsError {
 impl Tls {
     /// Reads a chain of certificates and the key of the first, both PEM.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        Self::with_protocols(certificate, key, vec![ALPN_HTTP2.to_vec(), b"http/1.1".to_vec()])
+    }
+
+    /// The same, for a server that speaks HTTP/1.1 only.
+    pub fn read_http1(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        Self::with_protocols(certificate, key, vec![b"http/1.1".to_vec()])
+    }
+
+    fn with_protocols(certificate: &Path, key: &Path, protocols: Vec<Vec<u8>>) -> Result<Self, TlsError> {
         let bad_certificate = |reason: String| TlsError::Certificate { path: certificate.to_owned(), reason };
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
             .and_then(Iterator::collect)
@@ -73,11 +82,12 @@ impl Tls {
                 key: key.to_owned(),
                 reason: error.to_string(),
             })?;
-        config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols;
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
-    pub(crate) fn acceptor(&self) -> &TlsAcceptor {
+    /// What takes connections.
+    pub fn acceptor(&self) -> &TlsAcceptor {
         &self.0
     }
 }

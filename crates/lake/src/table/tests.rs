@@ -202,7 +202,7 @@ async fn doubles_have_no_statistics_and_come_back_as_they_were() {
     assert_eq!(bits(&mut found.iter().map(|point| point.value)), bits(&mut strange.into_iter()));
 
     let snapshot = table.snapshot();
-    let footer = table.files().footers.get(snapshot.files()[0].location()).unwrap();
+    let footer = table.files().caches.footers.get(snapshot.files()[0].location()).unwrap();
     for column in footer.row_group(0).columns() {
         let is_value = column.column_path().string() == "value";
         assert_eq!(column.statistics().is_none(), is_value, "{}", column.column_path());

@@ -5,12 +5,12 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use runlake_yaml as yaml;
 use serde_json::{Map, Value, json};
 
 use super::{Ended, Job, Sink};
 use crate::process::{self, End, Input};
 use crate::tracking::{Cancel, Status, Stream};
-use crate::yaml;
 use crate::{Error, Result};
 
 /// How often the job's state is asked for.

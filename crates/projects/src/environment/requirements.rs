@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cache::Key;
-use crate::yaml::{self, Node};
 use crate::{Error, Result};
+use runlake_yaml::{self as yaml, Node};
 
 /// Files that requirement files name in turn.
 const MOST_FILES: usize = 100;
@@ -73,7 +73,7 @@ pub(super) fn of_python_env(path: &Path) -> Result<PythonEnv> {
     let root = yaml::parse(&file, &text)?;
     let list = |key: &str| -> Result<Vec<String>> {
         let Some(node) = root.get(key) else { return Ok(Vec::new()) };
-        node.items(&file, key)?.iter().map(|item| item.verbatim(&file, "a dependency")).collect()
+        node.items(&file, key)?.iter().map(|item| Ok(item.verbatim(&file, "a dependency")?)).collect()
     };
     let _is_map = root.entries(&file, "the file")?;
     env.python = match root.get("python").filter(|node| !node.is_null()) {

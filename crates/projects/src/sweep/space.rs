@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::yaml::python_float;
+use runlake_yaml::python_float;
 
 /// A parameter, and what it goes through.
 #[derive(Debug, Clone, PartialEq)]

@@ -33,7 +33,7 @@ pub(super) async fn rows(lake: &Lake, arguments: &Arguments) -> Result<RecordBat
     let places: FxHashMap<&str, u32> = run_ids.iter().flatten().zip(0..).collect();
     let mut fields: Vec<Field> = runs.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
     let mut columns = runs.columns().to_vec();
-    let reservation = MemoryConsumer::new("runs_wide").register(&lake.tables.runtime_env().memory_pool);
+    let reservation = MemoryConsumer::new("runs_wide").register(&lake.base.runtime_env().memory_pool);
     for (prefix, table) in [("params", "params"), ("metrics", "latest_metrics"), ("tags", "tags")] {
         let (filter, parameters) = within(&experiments);
         let found = lake.rows(&format!("SELECT run_id, key, value FROM {table} {filter}"), parameters).await?;

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::Session;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetFileReaderFactory};
+use datafusion::datasource::physical_plan::parquet::ParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -16,16 +15,14 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExecBuilder;
-use runlake_lake::DataFile;
+use runlake_lake::{DataFile, Snapshot};
 use runlake_types::{ColumnKind, Key, TableId};
 
+use super::readers::Readers;
 use super::unchanged::Unchanged;
 
 /// How plans name the lake's store. It is registered with the runtime of the queries.
 pub(crate) const STORE: &str = "runlake://lake/";
-
-/// The first read of a file: its footer and page index are mostly within it.
-const FOOTER_BYTES: usize = 256 << 10;
 
 /// Some files of a table and what is wanted of them.
 #[derive(Debug, Clone)]
@@ -42,18 +39,14 @@ pub(crate) struct FileScan<'a> {
 
 impl<'a> FileScan<'a> {
     pub(crate) fn new(
-        session: &dyn Session,
-        table: TableId,
+        snapshot: &Snapshot,
         schema: &'a SchemaRef,
         files: Vec<Arc<DataFile>>,
         projection: Option<&'a Vec<usize>>,
         limit: Option<usize>,
-    ) -> Result<Self> {
-        let runtime = session.runtime_env();
-        let store = runtime.object_store(ObjectStoreUrl::parse(STORE)?)?;
-        let footers = runtime.cache_manager.get_file_metadata_cache();
-        let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
-        Ok(Self { table, schema, files, projection, limit, ordered: false, readers })
+    ) -> Self {
+        let readers = Arc::new(Readers(snapshot.clone()));
+        Self { table: snapshot.table(), schema, files, projection, limit, ordered: false, readers }
     }
 
     /// Tells the order of the rows where it is known. Good for a few series; over a whole table DataFusion would group
@@ -103,9 +96,8 @@ impl<'a> FileScan<'a> {
     }
 
     fn read(&self, projection: Option<Vec<usize>>, limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
-        let source = ParquetSource::new(Arc::clone(self.schema))
-            .with_metadata_size_hint(FOOTER_BYTES)
-            .with_parquet_file_reader_factory(Arc::clone(&self.readers));
+        let source =
+            ParquetSource::new(Arc::clone(self.schema)).with_parquet_file_reader_factory(Arc::clone(&self.readers));
         let store = ObjectStoreUrl::parse(STORE)?;
         let files = self.files.iter().map(|file| partitioned(file, self.schema)).collect();
         let config = FileScanConfigBuilder::new(store, Arc::new(source))

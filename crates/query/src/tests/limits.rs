@@ -128,3 +128,49 @@ async fn what_was_done_is_counted() {
     assert_eq!((load.answered, load.failed, load.rows), (1, 2, 5), "{load:?}");
     assert!(load.time > Duration::ZERO);
 }
+
+#[tokio::test]
+async fn groups_that_do_not_fit_are_put_together_later() {
+    let settings = Settings { memory_bytes: 2 << 20, threads: 1, ..Settings::default() };
+    let lake = Lake::with(settings).await;
+    let keys: Vec<String> = (0..20_000).map(|number| format!("{:060}", number)).collect();
+    for name in ["a", "b"] {
+        let run = lake.run_in("0", name).await;
+        for keys in keys.chunks(1000) {
+            let metrics: Vec<_> = keys.iter().map(|key| point(key, 0.5)).collect();
+            lake.log(LogBatch { run_id: &run, metrics: &metrics, params: &[], tags: &[] }).await;
+        }
+        lake.flush().await;
+    }
+    let counted = "SELECT key, count(*) AS points FROM metrics GROUP BY key";
+    let sums = lake.ask(&format!("SELECT count(*), min(points), max(points) FROM ({counted})")).await;
+    assert_eq!(sums, ["20000|2|2"]);
+    let analyzed = lake.ask(&format!("EXPLAIN ANALYZE {counted}")).await.join("\n");
+    let line = analyzed.lines().find(|line| line.contains("SeriesAggregateExec")).expect("grouped by series");
+    assert!(!line.contains("output_rows=20.00 K"), "it held all groups: {line}");
+    assert_idle(&lake).await;
+}
+
+#[tokio::test]
+async fn functions_that_make_much_of_little_are_bounded() {
+    let lake = Lake::open().await;
+    for sql in [
+        "SELECT length(repeat('x', 2000000000))",
+        "SELECT length(repeat(t, n)) FROM (SELECT 'abc' AS t, value * 100000000 AS n FROM generate_series(1, 9))",
+        "SELECT length(lpad('x', 1000000000))",
+        "SELECT length(rpad('x', 1000000000, 'y'))",
+        "SELECT cardinality(array_repeat(1, 1000000000))",
+        "SELECT cardinality(array_resize([1], 1000000000))",
+        "SELECT cardinality(range(0, 9000000000))",
+        "SELECT cardinality(range(9000000000))",
+        "SELECT cardinality(generate_series(9000000000, 0, -2))",
+    ] {
+        let error = lake.refusal(sql).await;
+        assert!(matches!(&error, Error::Resources(told) if told.contains("at most 268435456")), "{sql}: {error}");
+    }
+    let fine = "SELECT length(repeat('ab', 1000)), lpad('x', 3, '-'), rpad('x', 3), cardinality(list_repeat(1, 9)), \
+                cardinality(array_resize([1], 5)), range(0, 10, 3), generate_series(3), length(repeat(NULL, 5)), repeat('x', -1)";
+    assert_eq!(lake.ask(fine).await, ["2000|--x|x  |9|5|[0, 3, 6, 9]|[0, 1, 2, 3]|-|"]);
+    let days = "SELECT cardinality(range(DATE '2026-01-01', DATE '2026-01-08', INTERVAL '1 day'))";
+    assert_eq!(lake.ask(days).await, ["7"]);
+}

@@ -78,6 +78,22 @@ async fn check(steps: Vec<Step>) {
     let wanted: Vec<String> =
         points.iter().map(|(run, key, step, value)| format!("r{run}|m{key}|{step}|{:.1}", f64::from(*value))).collect();
     assert_eq!(lake.ask(sql).await, wanted);
+    let mut series: BTreeMap<(usize, usize), (i64, i64)> = BTreeMap::new();
+    for (run, key, step, _) in &points {
+        let (first, last) = series.entry((*run, *key)).or_insert((*step, *step));
+        (*first, *last) = ((*first).min(*step), (*last).max(*step));
+    }
+    let sql = "SELECT r.run_name, m.key, m.first, m.last FROM \
+               (SELECT run_id, key, min(step) AS first, max(step) AS last FROM metrics GROUP BY run_id, key) m \
+               JOIN runs r USING (run_id) ORDER BY 1, 2";
+    let wanted: Vec<String> =
+        series.iter().map(|((run, key), (first, last))| format!("r{run}|m{key}|{first}|{last}")).collect();
+    assert_eq!(lake.ask(sql).await, wanted);
+    let sql = "SELECT r.run_name, m.key, m.step FROM (SELECT run_id, key, step FROM metrics \
+               QUALIFY row_number() OVER (PARTITION BY run_id, key ORDER BY step DESC) <= 1) m \
+               JOIN runs r USING (run_id) ORDER BY 1, 2";
+    let wanted: Vec<String> = series.iter().map(|((run, key), (_, last))| format!("r{run}|m{key}|{last}")).collect();
+    assert_eq!(lake.ask(sql).await, wanted);
     let sql =
         "SELECT r.run_name, t.key, t.value FROM tags t JOIN runs r USING (run_id) WHERE t.key LIKE 't%' ORDER BY 1, 2";
     let wanted: Vec<String> = tags.iter().map(|((run, key), value)| format!("r{run}|t{key}|{value}")).collect();

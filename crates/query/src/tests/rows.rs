@@ -1,6 +1,7 @@
 //! What is read: files, memory, both.
 
 use runlake_testkit::FaultyStore;
+use runlake_types::TableId;
 
 use super::*;
 use crate::{Parameters, Value};
@@ -177,7 +178,7 @@ async fn earlier_states_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn footers_are_read_once() {
+async fn small_files_are_fetched_once() {
     let store = Store::open("memory://", &StoreSettings::default()).await.expect("opens");
     let counted = FaultyStore::over(store.objects());
     let lake = Lake::over(store.with_objects(Arc::clone(&counted) as _), Settings::default()).await;
@@ -187,10 +188,87 @@ async fn footers_are_read_once() {
     lake.flush().await;
     counted.take_counts();
     let sql = format!("SELECT sum(value) FROM metrics WHERE run_id = '{run}'");
-    // The footer; the column that is filtered by; the one that is asked for.
-    for most in [3, 2] {
+    for most in [1, 0] {
         lake.ask(&sql).await;
         let counts = counted.take_counts();
         assert!(counts.gets <= most && counts.lists == 0, "{counts:?}");
     }
+}
+
+#[tokio::test]
+async fn footers_are_read_once() {
+    let store = Store::open("memory://", &StoreSettings::default()).await.expect("opens");
+    let counted = FaultyStore::over(store.objects());
+    let lake = Lake::over(store.with_objects(Arc::clone(&counted) as _), Settings::default()).await;
+    let run = lake.run_in("0", "r").await;
+    // Digits that do not compress: the file is not small.
+    let noise = |step: i64| {
+        let mixed = (step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        f64::from_bits(0x3ff0_0000_0000_0000 | ((mixed ^ (mixed >> 32)) >> 12))
+    };
+    lake.metrics(&run, "m", (0..200_000).map(|step| (step, noise(step)))).await;
+    lake.flush().await;
+    let file = lake.tracking.engine().view().snapshot(TableId::Metrics).bytes();
+    assert!(file > 1 << 20, "{file} bytes");
+    counted.take_counts();
+    let sql = format!("SELECT sum(value) FROM metrics WHERE run_id = '{run}'");
+    // The writer left the footer; the column that is filtered by, and the one that is asked for.
+    for _ in 0..2 {
+        lake.ask(&sql).await;
+        let counts = counted.take_counts();
+        assert!((1..=2).contains(&counts.gets) && counts.lists == 0, "{counts:?}");
+    }
+}
+
+#[tokio::test]
+async fn facts_are_grouped_series_after_series() {
+    let lake = Lake::with(Settings { threads: 2, ..Settings::default() }).await;
+    let mut runs = Vec::new();
+    for number in 0..3 {
+        let run = lake.run_in("0", &format!("r{number}")).await;
+        for key in ["acc", "a name that does not fit into a view"] {
+            lake.metrics(&run, key, (0..=number).map(|step| (step, step as f64))).await;
+        }
+        runs.push(run);
+        if number < 2 {
+            lake.flush().await;
+        }
+    }
+    let by_key =
+        "SELECT key, count(*), sum(value), max(step) FILTER (WHERE value < 2) FROM metrics GROUP BY key ORDER BY key";
+    assert_eq!(lake.ask(by_key).await, ["a name that does not fit into a view|6|4.0|1", "acc|6|4.0|1"]);
+    let by_both = "SELECT run_name, key, count(*) FROM (SELECT run_id, key FROM metrics WHERE step > 0) JOIN runs USING (run_id) \
+                   WHERE key = 'acc' GROUP BY 1, 2 ORDER BY 1";
+    assert_eq!(lake.ask(by_both).await, ["r1|acc|1", "r2|acc|2"]);
+    runs.sort_unstable();
+    let of_runs = "SELECT run_id, count(*) FROM metrics WHERE key = 'acc' AND step < 1 GROUP BY run_id ORDER BY 1";
+    let distinct = "SELECT count(DISTINCT run_id) FROM metrics";
+    assert_eq!(lake.ask(distinct).await, ["3"]);
+    assert_eq!(lake.ask(of_runs).await, runs.iter().map(|run| format!("{run}|1")).collect::<Vec<_>>());
+    assert_eq!(lake.ask("SELECT key, count(*) FROM metrics WHERE step > 100 GROUP BY key").await, Vec::<String>::new());
+    for sql in [by_key, of_runs, distinct] {
+        let plan = lake.ask(&format!("EXPLAIN {sql}")).await.join("\n");
+        assert!(plan.contains("SeriesAggregateExec"), "{plan}");
+    }
+    // Params are no facts, and a number is no text.
+    for sql in ["SELECT key, count(*) FROM params GROUP BY key", "SELECT step, count(*) FROM metrics GROUP BY step"] {
+        let plan = lake.ask(&format!("EXPLAIN {sql}")).await.join("\n");
+        assert!(!plan.contains("SeriesAggregateExec"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn few_rows_take_one_thread() {
+    let lake = Lake::with(Settings { threads: 2, ..Settings::default() }).await;
+    let run = lake.run_in("0", "r").await;
+    lake.params(&run, &[("lr", "0.1"), ("depth", "3")]).await;
+    let params = "EXPLAIN SELECT value, count(*) FROM params GROUP BY value";
+    assert!(!lake.ask(params).await.join("\n").contains("RepartitionExec"));
+    lake.metrics(&run, "m", (0..100_001).map(|step| (step, 0.5))).await;
+    let metrics = "EXPLAIN SELECT step, count(*) FROM metrics GROUP BY step";
+    assert!(lake.ask(metrics).await.join("\n").contains("RepartitionExec"));
+    // How many rows a function gives is not known.
+    let series = "EXPLAIN SELECT value, count(*) FROM generate_series(1, 3) GROUP BY value";
+    assert!(lake.ask(series).await.join("\n").contains("RepartitionExec"));
 }

@@ -60,7 +60,7 @@ fn faults_have_line_and_column() {
         ("a: \"never closed\n", 1, 4),
     ] {
         match parse("MLproject", text).unwrap_err() {
-            Error::File { file, line: l, column: c, .. } => {
+            Error::At { file, line: l, column: c, .. } => {
                 assert_eq!((file.as_str(), l, c), ("MLproject", line, column), "{text:?}");
             }
             other => panic!("{text:?}: {other}"),

@@ -1,6 +1,6 @@
 //! YAML as a tree that remembers where everything stood.
 //!
-//! Projects are written for `PyYAML`, which reads YAML 1.1: `yes` is true, `010` is eight and `1e-3` a text. What a plain
+//! MLflow's files are made for `PyYAML`, which reads YAML 1.1: `yes` is true, `010` is eight and `1e-3` a text. What a plain
 //! value means there, and how Python writes it, is [`Node::python_text`].
 
 use std::collections::HashMap;
@@ -10,12 +10,44 @@ use std::path::Path;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-use crate::{Error, Result};
+/// Result of this crate.
+pub type Result<T = (), E = Error> = std::result::Result<T, E>;
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is far longer than such files are.
+    #[error("{file} is too long for such a file; at most {MOST_BYTES} bytes are read")]
+    TooLong {
+        /// The file.
+        file: String,
+    },
+    /// The system does not let us.
+    #[error("cannot read {file}: {problem}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the system said.
+        problem: String,
+    },
+    /// At a line and column that count from one.
+    #[error("{file}, line {line}, column {column}: {problem}")]
+    At {
+        /// The file.
+        file: String,
+        /// The line.
+        line: usize,
+        /// The column.
+        column: usize,
+        /// What is wrong there.
+        problem: String,
+    },
+}
 
 #[cfg(test)]
 mod tests;
 
-/// A file longer than this is no project file.
+/// A file longer than this is none that people wrote.
 const MOST_BYTES: usize = 1 << 20;
 /// Aliases may repeat what they name: a file may not grow without end, neither in values nor in their texts.
 const MOST_WEIGHT: usize = 100_000;
@@ -25,14 +57,14 @@ const MOST_DEPTH: usize = 64;
 
 /// A value, and where it begins.
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) line: usize,
-    pub(crate) column: usize,
-    pub(crate) value: Value,
+pub struct Node {
+    pub line: usize,
+    pub column: usize,
+    pub value: Value,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Value {
+pub enum Value {
     /// A text as it was written; `is_plain` if without quotes.
     Scalar {
         text: String,
@@ -43,22 +75,20 @@ pub(crate) enum Value {
     Map(Vec<(Node, Node)>),
 }
 
-/// The text of a file, if it can be a project's.
-pub(crate) fn text(path: &Path) -> Result<String> {
+/// The text of a file that can be parsed. What is too long is not read to its end.
+pub fn text(path: &Path) -> Result<String> {
+    let file = path.display().to_string();
+    let unreadable = |error: std::io::Error| Error::Unreadable { file: file.clone(), problem: error.to_string() };
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::at("read", path))?;
-    let length = file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(Error::at("read", path))?;
-    if length > MOST_BYTES {
-        return Err(Error::usage(format!(
-            "{} is too long for such a file; at most {MOST_BYTES} bytes are read",
-            path.display()
-        )));
+    let opened = File::open(path).map_err(unreadable)?;
+    if opened.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)? > MOST_BYTES {
+        return Err(Error::TooLong { file });
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
         let line = good.rsplit('\n').next().unwrap_or_default();
-        Error::File {
-            file: path.display().to_string(),
+        Error::At {
+            file,
             line: good.matches('\n').count() + 1,
             column: line.chars().count() + 1,
             problem: "what follows is not UTF-8; save the file in that encoding".to_owned(),
@@ -67,9 +97,9 @@ pub(crate) fn text(path: &Path) -> Result<String> {
 }
 
 /// Reads the only document of a file; `file` is what errors call it.
-pub(crate) fn parse(file: &str, text: &str) -> Result<Node> {
+pub fn parse(file: &str, text: &str) -> Result<Node> {
     if text.len() > MOST_BYTES {
-        return Err(Error::usage(format!("{file} has {} bytes; at most {MOST_BYTES} are read", text.len())));
+        return Err(Error::TooLong { file: file.to_owned() });
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     Builder { file, anchors: HashMap::new(), open: Vec::new(), root: None, weight: 0 }.build(text)
@@ -107,7 +137,7 @@ impl Builder<'_> {
     }
 
     fn error(&self, line: usize, column: usize, problem: &str) -> Error {
-        Error::File { file: self.file.to_owned(), line, column, problem: problem.to_owned() }
+        Error::At { file: self.file.to_owned(), line, column, problem: problem.to_owned() }
     }
 
     fn take(&mut self, event: Event<'_>, span: Span) -> Result {
@@ -205,8 +235,8 @@ fn measure(node: &Node) -> (usize, usize) {
 }
 
 impl Node {
-    pub(crate) fn error(&self, file: &str, problem: impl Into<String>) -> Error {
-        Error::File { file: file.to_owned(), line: self.line, column: self.column, problem: problem.into() }
+    pub fn error(&self, file: &str, problem: impl Into<String>) -> Error {
+        Error::At { file: file.to_owned(), line: self.line, column: self.column, problem: problem.into() }
     }
 
     fn is_text(&self, wanted: &str) -> bool {
@@ -222,7 +252,7 @@ impl Node {
     }
 
     /// The value of a map's key.
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+    pub fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
             Value::Map(entries) => entries.iter().rev().find(|(name, _)| name.is_text(key)).map(|(_, value)| value),
             _ => None,
@@ -230,7 +260,7 @@ impl Node {
     }
 
     /// The entries of a map; an empty value has none.
-    pub(crate) fn entries(&self, file: &str, what: &str) -> Result<&[(Node, Node)]> {
+    pub fn entries(&self, file: &str, what: &str) -> Result<&[(Node, Node)]> {
         match &self.value {
             Value::Map(entries) => Ok(entries),
             _ if self.is_null() => Ok(&[]),
@@ -239,7 +269,7 @@ impl Node {
     }
 
     /// The items of a list; an empty value has none.
-    pub(crate) fn items(&self, file: &str, what: &str) -> Result<&[Node]> {
+    pub fn items(&self, file: &str, what: &str) -> Result<&[Node]> {
         match &self.value {
             Value::List(items) => Ok(items),
             _ if self.is_null() => Ok(&[]),
@@ -248,7 +278,7 @@ impl Node {
     }
 
     /// A text, or anything that Python can write as one.
-    pub(crate) fn text(&self, file: &str, what: &str) -> Result<String> {
+    pub fn text(&self, file: &str, what: &str) -> Result<String> {
         match self.python_text() {
             Some(text) => Ok(text),
             None => Err(self.error(file, format!("{what} is to be a text, and is {}", self.kind()))),
@@ -256,14 +286,14 @@ impl Node {
     }
 
     /// A text as it was written, such as `3.10`, which as a number would lose its zero.
-    pub(crate) fn verbatim(&self, file: &str, what: &str) -> Result<String> {
+    pub fn verbatim(&self, file: &str, what: &str) -> Result<String> {
         match &self.value {
             Value::Scalar { text, .. } if !self.is_null() => Ok(text.clone()),
             _ => Err(self.error(file, format!("{what} is to be a text, and is {}", self.kind()))),
         }
     }
 
-    pub(crate) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         match &self.value {
             Value::Scalar { text, is_plain: true } => matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"),
             _ => false,
@@ -280,7 +310,7 @@ impl Node {
     }
 
     /// What Python's `str` makes of a single value that `PyYAML` has read; `None` for null, lists and maps.
-    pub(crate) fn python_text(&self) -> Option<String> {
+    pub fn python_text(&self) -> Option<String> {
         match &self.value {
             _ if self.is_null() => None,
             Value::Scalar { text, is_plain: true } => Some(plain(text)),
@@ -290,7 +320,7 @@ impl Node {
     }
 
     /// What Python's `repr` makes of it, and so `str` of a list or map.
-    pub(crate) fn python_repr(&self) -> String {
+    pub fn python_repr(&self) -> String {
         let all = |items: Vec<String>| items.join(", ");
         match &self.value {
             _ if self.is_null() => "None".to_owned(),
@@ -305,7 +335,7 @@ impl Node {
     }
 
     /// As JSON, by the same reading.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> serde_json::Value {
         use serde_json::Value as Json;
         match &self.value {
             Value::List(items) => items.iter().map(Node::to_json).collect(),
@@ -438,7 +468,7 @@ fn float(text: &str) -> Option<f64> {
 }
 
 /// A float as Python writes it: the shortest digits, scientific below 1e-4 and from 1e16 on.
-pub(crate) fn python_float(number: f64) -> String {
+pub fn python_float(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();
     }
@@ -453,4 +483,51 @@ pub(crate) fn python_float(number: f64) -> String {
     } else {
         format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
     }
+}
+
+/// Writes a value in block style; texts stand in double quotes where they could be read as something else.
+pub fn write(out: &mut String, value: &serde_json::Value, indent: usize) {
+    use serde_json::Value as Json;
+    let pad = "  ".repeat(indent);
+    match value {
+        Json::Object(entries) if !entries.is_empty() => {
+            for (key, value) in entries {
+                out.push_str(&format!("{pad}{}:", scalar(key)));
+                write_value(out, value, indent);
+            }
+        }
+        Json::Array(items) if !items.is_empty() => {
+            for item in items {
+                out.push_str(&format!("{pad}-"));
+                write_value(out, item, indent);
+            }
+        }
+        other => out.push_str(&format!("{pad}{other}\n")),
+    }
+}
+
+fn write_value(out: &mut String, value: &serde_json::Value, indent: usize) {
+    use serde_json::Value as Json;
+    let is_block = match value {
+        Json::Object(entries) => !entries.is_empty(),
+        Json::Array(items) => !items.is_empty(),
+        _ => false,
+    };
+    if is_block {
+        out.push('\n');
+        write(out, value, indent + 1);
+    } else if let Json::String(text) = value {
+        out.push_str(&format!(" {}\n", scalar(text)));
+    } else {
+        out.push_str(&format!(" {value}\n"));
+    }
+}
+
+/// A text that only a text can be is written as it is; JSON's quotes are YAML's too.
+fn scalar(text: &str) -> String {
+    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/'))
+        && boolean(text).is_none()
+        && !matches!(text, "null" | "Null" | "NULL");
+    if is_word { text.to_owned() } else { serde_json::Value::from(text).to_string() }
 }
