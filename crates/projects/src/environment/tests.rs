@@ -259,7 +259,7 @@ fn what_is_rendered_for_a_run_stays_as_long_as_it_goes_on() {
     assert!(job.path.is_dir());
     let path = job.path.clone();
     drop(job);
-    bench.cache.sweep(SystemClock.now().earlier_by(Duration::from_secs(3600))).unwrap();
+    bench.cache.sweep(SystemClock.now().earlier_by(Duration::from_hours(1))).unwrap();
     assert!(path.is_dir());
     bench.cache.sweep(later()).unwrap();
     assert!(!path.exists());
