@@ -161,3 +161,53 @@ def test_kubernetes_cancelled(runner, project):
     process.communicate(timeout=60)
     assert process.returncode == 130 and status(runner.last()) == "KILLED"
     assert "delete job my-project-" in (runner.programs / "said").read_text()
+
+
+@pytest.mark.parametrize(
+    ("template", "part"),
+    [
+        ("- a", "a map"),
+        ("text", "a map"),
+        ("metadata: [a]", "metadata"),
+        ("kind: Job", "no container"),
+        ("spec: {template: {spec: {containers: [{env: {A: b}}]}}}", "no list"),
+    ],
+)
+def test_a_template_that_is_no_job_fails_the_run(runner, project, template, part):
+    (runner.folder / "job.yaml").write_text(template)
+    config = json.dumps({"image": "i", "kube-job-template-path": "job.yaml"})
+    answer = runner.run(project, "-b", "kubernetes", "-c", config, "-P", "p=1")
+    assert answer.returncode == 1 and "job template" in answer.stderr and part in answer.stderr, answer.stderr
+    assert status(runner.last()) == "FAILED"
+
+
+def test_an_empty_list_of_variables_is_filled(runner, project):
+    runner.program("kubectl", KUBECTL)
+    (runner.programs / "ends").write_text("Complete")
+    (runner.folder / "job.yaml").write_text("metadata:\nspec: {template: {spec: {containers: [{env: }]}}}")
+    config = json.dumps({"image": "i", "kube-job-template-path": "job.yaml"})
+    run = runner.good(project, "-b", "kubernetes", "-c", config, "-P", "p=1")
+    [container] = json.loads((runner.programs / "job.json").read_text())["spec"]["template"]["spec"]["containers"]
+    assert {"name": "MLFLOW_RUN_ID", "value": run["info"]["run_id"]} in container["env"]
+
+
+def test_what_an_earlier_job_wrote_is_not_this_ones(runner, project):
+    runner.program("submit", f'#!/bin/bash\nsleep 0.6; bash "$1" > {runner.folder}/job.out\n')
+    config = json.dumps({"submit": ["submit", "{script}"], "output": "job.out"})
+    for value in ["first-and-longer", "second"]:
+        run = runner.good(project, "-b", "script", "-c", config, "-P", f"p={value}")
+        assert runner.artifact(run) == f"ran {value}\n"
+
+
+def test_files_of_a_job_that_runs_stay(runner, project):
+    runner.program("submit", '#!/bin/bash\necho 1; until [ -e "$2" ]; do sleep 0.05; done; bash "$1"\n')
+    go = runner.folder / "go"
+    config = json.dumps({"submit": ["submit", "{script}", str(go)]})
+    process = runner.popen("run", project, "-b", "script", "-c", config, "-P", "p=1")
+    assert process.stdout.readline() == "1\n"
+    assert runner.command("env", "gc", "--all").returncode == 0
+    go.touch()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and output == "ran 1\n", errors
+    assert runner.command("env", "gc", "--all").returncode == 0
+    assert list((runner.cache / "jobs").iterdir()) == []

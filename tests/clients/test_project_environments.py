@@ -92,6 +92,44 @@ def test_an_interrupted_attempt_leaves_nothing_half_made(runner):
     assert environments(runner) == []
 
 
+def test_the_tools_of_a_run_that_was_killed_are_waited_for(runner):
+    """They write on, into what the next run would make at the same time."""
+    text = """#!/bin/bash
+echo begin $$ >> {0}/said; [ -e {0}/go ] || echo making >&2
+until [ -e {0}/go ]; do sleep 0.05; done
+mkdir -p "${{@: -1}}/bin"; ln -sf {1} "${{@: -1}}/bin/python"; echo end $$ >> {0}/said
+"""
+    runner.program("uv", text.format(runner.programs, sys.executable))
+    project = python_env(runner, "p")
+    first = runner.popen("run", project)
+    while "making\n" != (line := first.stderr.readline()):
+        assert line
+    first.kill()
+    first.wait()
+    second = runner.popen("run", project)
+    while "waiting for another run" not in (line := second.stderr.readline()):
+        assert line
+    (runner.programs / "go").touch()
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 0, errors
+    said = [line.split()[0] for line in (runner.programs / "said").read_text().splitlines()]
+    assert said == ["begin", "end"] * 2
+    first.stdout.close()
+    first.stderr.close()
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(runner):
+    project = python_env(runner, "p")
+    runner.good(project)
+    [key] = environments(runner)
+    python = runner.cache / "envs" / key / "env/bin/python"
+    python.unlink()
+    python.symlink_to("/no/such/python")
+    answer = runner.run(project)
+    assert answer.returncode == 0 and "making the environment" in answer.stderr
+    assert answer.stdout == f"{runner.cache}/envs/{key}/env\n"
+
+
 def test_a_lock_and_a_package_in_src(runner):
     """A program that plays uv; the project's own package is imported from where it is."""
     project = runner.project(

@@ -124,6 +124,26 @@ def test_stopping_stops_everything(runner, number):
     until(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
+@pytest.mark.parametrize("wishes", [1, 2])
+@pytest.mark.parametrize("entry", ["main", "wrapped.py"])
+def test_stopping_stops_runs_within_the_run(runner, entry, wishes):
+    """The one inside says itself how it ended, also where a program between the two ends first."""
+    wrapper = "import os, subprocess\nsubprocess.run([os.environ['RUNLAKE_BIN'], 'run', '.', '-e', 'inner.py'])\n"
+    inner = "import signal, os, time\nsignal.signal(signal.SIGINT, lambda *_: None)\nprint('begun', os.getpid(), flush=True)\n" + "time.sleep(1)\n" * 600
+    text = 'entry_points:\n  main: {command: "$RUNLAKE_BIN run . -e inner.py"}\n'
+    project = runner.project("outer", text, wrapped__py=wrapper, inner__py=inner)
+    process = runner.popen("run", project, "-e", entry)
+    while not (line := process.stdout.readline()).startswith("begun"):
+        assert line, process.communicate()
+    for _ in range(wishes):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    process.communicate(timeout=DEADLINE)
+    assert process.returncode == 130
+    assert [status(run) for run in runner.runs()] == ["KILLED"] * 2
+    until(lambda: not os.path.exists(f"/proc/{line.split()[1]}"))
+
+
 def test_scripts_and_directories_without_a_file(runner):
     project = runner.project("bare", show__py=SHOW, say__sh='echo "said $1 $2"')
     run = runner.good(project, "-e", "show.py", "-P", "a=1")
@@ -295,6 +315,29 @@ entry_points:
     other = runner.run(project, "--sweep", "rate=1,2", "--resume", parent_id)
     assert other.returncode == 2 and "is another one" in other.stderr
     assert runner.run(project, "--resume", again[0]["info"]["run_id"]).returncode == 2
+
+
+def test_a_sweep_goes_on_with_what_it_was_begun_with(runner):
+    text = """
+entry_points:
+  main: {parameters: {x: int, k: {default: 0}}, command: "echo main {x} {k}"}
+  train: {parameters: {x: int, k: {default: 0}}, command: "[ {x} != 2 ] || [ -e mended ] || exit 1; echo train {x} {k}"}
+"""
+    project = runner.project("p", text)
+    commit(project)
+    assert runner.run(project, "-e", "train", "-P", "k=7", "-P", "more=a b", "--sweep", "x=1,2").returncode == 1
+    [parent] = [run for run in runner.runs() if "mlflow.parentRunId" not in tags(run)]
+    resume = ["--resume", parent["info"]["run_id"]]
+    for other, part in [(["-P", "k=8"], "k=7"), (["-e", "main"], "--entry-point train"), (["-P", "z=1"], "no z")]:
+        answer = runner.run(project, *resume, *other)
+        assert answer.returncode == 2 and part in answer.stderr, answer.stderr
+    (project / "mended").touch()
+    commit(project)
+    answer = runner.run(project, *resume, "-P", "k=7")
+    assert answer.returncode == 0 and answer.stdout.startswith("[1] train 2 7 --more a b\n"), answer.stderr
+    assert f"begun with commit {tags(parent)['mlflow.source.git.commit']}" in answer.stderr
+    last = next(run for run in runner.runs() if status(run) == "FINISHED" and params(run).get("x") == "2")
+    assert params(last) == {"x": "2", "k": "7", "more": "a b"} and tags(last)["mlflow.project.entryPoint"] == "train"
 
 
 def test_a_sweep_that_is_interrupted_goes_on(runner):

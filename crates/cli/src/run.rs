@@ -45,9 +45,9 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "PROJECT")]
     uri: String,
 
-    /// The entry point, or a script of the project ending in .py or .sh.
-    #[arg(long, short, value_name = "NAME", default_value = "main")]
-    entry_point: String,
+    /// The entry point, or a script of the project ending in .py or .sh [default: main].
+    #[arg(long, short, value_name = "NAME")]
+    entry_point: Option<String>,
 
     /// A branch, tag or commit of the project's git repository.
     #[arg(long, short = 'v', value_name = "VERSION")]

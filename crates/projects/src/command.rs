@@ -15,7 +15,8 @@ mod tests;
 /// A command line made of a template and values; `value` tells what a placeholder stands for.
 pub(crate) fn substituted(template: &str, value: impl Fn(&str) -> Option<String>) -> Result<String> {
     // The parentheses of `case` inside `$(…)` are not in pairs.
-    let is_opaque = template.contains("$(") && template.contains("esac");
+    let joined = template.replace("\\\n", "");
+    let is_opaque = joined.contains("$(") && joined.contains("esac");
     let mut place = Place { is_opaque, ..Place::default() };
     let mut out = String::with_capacity(template.len());
     let mut rest = template;
@@ -84,6 +85,11 @@ impl Place {
     fn pass(&mut self, text: &str) {
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
+            // The shell joins such lines before it reads anything.
+            let is_literal = matches!(self.open.last(), Some(Around::Single | Around::Ansi | Around::Comment));
+            if c == '\\' && !self.is_escaped && !is_literal && chars.next_if_eq(&'\n').is_some() {
+                continue;
+            }
             // An escaped character means nothing, nor does the second of `$$` begin something.
             let is_pid = c == '$' && self.last == Some('$');
             let is_mute = self.is_escaped || is_pid;
@@ -101,7 +107,15 @@ impl Place {
         if std::mem::take(&mut self.is_escaped) {
             return;
         }
-        match (self.open.last().copied(), c) {
+        let innermost = self.open.last().copied();
+        // A backtick ends a command in backticks from within its quotes and comments too; and single quotes in `"${…}"`
+        // are none. What follows could be anywhere.
+        self.is_opaque |= match c {
+            '`' => innermost != Some(Around::Backticks) && self.open.contains(&Around::Backticks),
+            '\'' => innermost == Some(Around::Expansion) && self.open.contains(&Around::Double),
+            _ => false,
+        };
+        match (innermost, c) {
             (Some(Around::Single | Around::Ansi), '\'')
             | (Some(Around::Comment), '\n')
             | (Some(Around::Double), '"')
@@ -112,19 +126,22 @@ impl Place {
             (Some(Around::Ansi), _) => {}
             (_, '`') => self.open.push(Around::Backticks),
             (_, '{') if self.last == Some('$') => self.open.push(Around::Expansion),
+            // `$[…]`, an old way to write `$((…))`.
+            (_, '[') if self.last == Some('$') => self.is_opaque = true,
             (_, '(') if self.last == Some('$') => {
                 self.open.push(if next == Some('(') { Around::Arithmetic(1) } else { Around::Command(1) });
             }
             (Some(Around::Double), _) => {}
             (_, '"') => self.open.push(Around::Double),
             (_, '\'') => self.open.push(if self.last == Some('$') { Around::Ansi } else { Around::Single }),
+            // `((…))` as a command of its own.
+            (Some(Around::Command(_)), '(') if self.last == Some('(') => self.open.push(Around::Arithmetic(1)),
+            (None, '(') if self.last == Some('(') => self.open.push(Around::Arithmetic(2)),
             (Some(Around::Command(_) | Around::Arithmetic(_)), '(' | ')') => self.parenthesis(c == '('),
             (None | Some(Around::Command(_) | Around::Backticks), '#') if self.is_word_start() => {
                 self.open.push(Around::Comment);
             }
             (None | Some(Around::Command(_) | Around::Backticks), '<') => self.angles += 1,
-            // `((…))` as a command of its own.
-            (None, '(') if self.last == Some('(') => self.open.push(Around::Arithmetic(2)),
             _ => {}
         }
     }
@@ -143,7 +160,7 @@ impl Place {
     }
 
     fn is_word_start(&self) -> bool {
-        self.last.is_none_or(|last| last.is_whitespace() || ";&|()`".contains(last))
+        self.last.is_none_or(|last| last.is_whitespace() || ";&|()<>`".contains(last))
     }
 
     /// The value as it may stand here.

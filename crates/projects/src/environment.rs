@@ -8,7 +8,6 @@ mod requirements;
 mod uv;
 mod virtualenv;
 
-use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,14 +15,14 @@ use std::str::FromStr;
 
 use runlake_types::Clock;
 
-use crate::process::{self, End};
+use crate::process::{self, End, Input};
 use crate::shell;
 use crate::spec::{Needs, Project};
 use crate::tracking::{Cancel, Console, Stream};
 use crate::{Error, Result};
 
-pub(crate) use cache::Held;
 pub use cache::{Cache, Cached};
+pub(crate) use cache::{Held, Making};
 pub(crate) use docker::Image;
 use requirements::PythonEnv;
 
@@ -176,21 +175,21 @@ fn recipe(project: &Project, wanted: Option<Manager>, warn: &mut dyn FnMut(&str)
 
 /// A step of making an environment: what the program writes is shown (beside the project's own output) and kept. `what`
 /// goes into the error.
-pub(crate) fn step(command: &mut Command, what: &str, workshop: &Workshop<'_>, log: &mut File) -> Result {
+pub(crate) fn step(command: &mut Command, what: &str, workshop: &Workshop<'_>, making: &mut Making) -> Result {
     let words: Vec<String> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     let line = shell::line(words.iter().map(String::as_str));
-    let _unkept = writeln!(log, "$ {line}");
+    let _unkept = writeln!(making.log, "$ {line}");
     // What the caller's own environment sets is not meant for this one.
     for variable in ["VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT", "PIP_TARGET", "PIP_PREFIX"] {
         if command.get_envs().all(|(name, _)| name != variable) {
             command.env_remove(variable);
         }
     }
-    let end = process::run(command, None, workshop.cancel, |_, bytes| {
-        let _unkept = log.write_all(bytes);
+    let end = process::run(command, Input::File(making.lock()?), workshop.cancel, |_, bytes| {
+        let _unkept = making.log.write_all(bytes);
         workshop.console.write(Stream::Error, bytes);
     })?;
     match end {

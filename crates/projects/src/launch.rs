@@ -21,6 +21,12 @@ use crate::{Error, Result};
 #[cfg(test)]
 mod tests;
 
+/// The way in if none is named.
+pub const MAIN: &str = "main";
+/// On each run: the way in.
+pub(crate) const ENTRY_TAG: &str = "mlflow.project.entryPoint";
+/// On runs of what git knows.
+pub(crate) const COMMIT_TAG: &str = "mlflow.source.git.commit";
 /// Where a run's output is kept.
 pub const OUTPUT_ARTIFACT: &str = "logs/stdout.txt";
 /// Where the output of an attempt to make an environment is kept.
@@ -35,8 +41,8 @@ pub struct Request {
     pub uri: String,
     /// A branch, tag or commit of it.
     pub version: Option<String>,
-    /// The way in.
-    pub entry_point: String,
+    /// The way in; without it [`MAIN`], or that of the sweep that is resumed.
+    pub entry_point: Option<String>,
     /// Names and values.
     pub parameters: Vec<(String, String)>,
     /// Where the run goes; without it to the parent's experiment, or to the default one.
@@ -61,6 +67,13 @@ pub struct Request {
     pub storage: Option<PathBuf>,
     /// Who runs it.
     pub user: String,
+}
+
+impl Request {
+    /// The way in.
+    pub(crate) fn entry_point(&self) -> &str {
+        self.entry_point.as_deref().unwrap_or(MAIN)
+    }
 }
 
 /// An experiment by what it is called.
@@ -140,8 +153,9 @@ pub fn launch(request: &Request, host: Host<'_>) -> Result<Outcome> {
             // A run that somebody made for us would otherwise wait forever.
             if let Some(id) = &request.run_id
                 && let Ok(Some(run)) = host.tracking.run(id)
+                && let Err(unset) = host.tracking.set_status(&run, status_of(&error))
             {
-                host.tracking.set_status(&run, status_of(&error))?;
+                host.console.say(&format!("warning: the status of run {id} could not be set: {unset}"));
             }
             Err(error)
         }
@@ -161,17 +175,22 @@ impl<'a> Opened<'a> {
         for warning in &project.warnings {
             host.console.say(&format!("warning: {warning}"));
         }
-        let entry = project.entry_point(&request.entry_point)?;
+        let entry = project.entry_point(request.entry_point())?;
         let manager = environment::manager_of(&project, request.manager)?;
         Ok(Self { host, request, source, project, entry, backend, manager, environment: Mutex::new(None) })
     }
 
     /// Looks whether a run can have these parameters. Nothing is fetched yet.
     pub fn check(&self, given: &[(String, String)]) -> Result<Parameters> {
-        let parameters = parameters::checked(&self.request.entry_point, &self.entry, given)?;
+        let parameters = parameters::checked(self.request.entry_point(), &self.entry, given)?;
         // Whatever is wrong with the template is known before there is a run.
         let _command = parameters.command(&self.entry)?;
         Ok(parameters)
+    }
+
+    /// The commit that runs, if git knows.
+    pub(crate) fn commit(&self) -> Option<&str> {
+        self.source.version.commit.as_deref()
     }
 
     /// The parameters of the request.
@@ -232,11 +251,11 @@ impl<'a> Opened<'a> {
             ("mlflow.user", self.request.user.clone()),
             ("mlflow.source.name", self.source.name.clone()),
             ("mlflow.source.type", "PROJECT".to_owned()),
-            ("mlflow.project.entryPoint", self.request.entry_point.clone()),
+            (ENTRY_TAG, self.request.entry_point().to_owned()),
             ("mlflow.project.backend", self.backend.name().to_owned()),
         ];
         let known = [
-            ("mlflow.source.git.commit", &version.commit),
+            (COMMIT_TAG, &version.commit),
             ("mlflow.source.git.repoURL", &version.repository),
             ("mlflow.source.git.branch", &version.branch),
         ];
@@ -266,10 +285,25 @@ impl<'a> Opened<'a> {
             console.say(&format!("warning: the status of run {} could not be set: {error}", run.id));
             ended.status
         });
+        if status == Status::Killed
+            && let Err(error) = self.end_parts(&run)
+        {
+            console.say(&format!("warning: runs within run {} may still be called running: {error}", run.id));
+        }
         let why = ended
             .why
             .or_else(|| (status != Status::Finished).then(|| format!("the program set it to {}", status.name())));
         Outcome { run, status, why: why.filter(|_| status != Status::Finished) }
+    }
+
+    /// Everything the run had started is gone, also who could have said so.
+    fn end_parts(&self, run: &Run) -> Result {
+        let tracking = self.host.tracking;
+        for part in tracking.children(run)?.iter().filter(|part| part.status == Status::Running) {
+            tracking.set_status(part, Status::Killed)?;
+            self.end_parts(part)?;
+        }
+        Ok(())
     }
 
     /// A program that ended well may have set another status itself, which stays.
@@ -309,7 +343,7 @@ impl<'a> Opened<'a> {
             run,
             project: &self.project,
             source: &self.source,
-            entry_point: &self.request.entry_point,
+            entry_point: self.request.entry_point(),
             parameters: &parameters,
             command: &command,
             variables: &variables,

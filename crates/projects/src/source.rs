@@ -60,7 +60,7 @@ pub fn fetch(uri: &str, version: Option<&str>, here: &Path, console: &dyn Consol
             }
             console.say(&format!("fetching the project from {place}"));
             let folder = temporary()?;
-            archive::unpack(&path, folder.path())?;
+            archive::unpack(&path, folder.path(), cancel)?;
             let directory = within(folder.path(), subdirectory, uri)?;
             let name = format!("{}{}", path.display(), hash(subdirectory));
             Ok(Source { directory, name, version: Version::default(), _fetched: Some(folder) })

@@ -95,7 +95,7 @@ pub fn read(directory: &Path) -> Result<Project> {
         let directory = directory.to_owned();
         return Ok(Project { directory, name: None, needs, entry_points: Vec::new(), warnings: Vec::new() });
     };
-    let text = std::fs::read_to_string(&path).map_err(Error::at("read", &path))?;
+    let text = yaml::text(&path)?;
     Reader { file: &path.display().to_string(), directory, warnings: Vec::new() }.project(&text)
 }
 
@@ -132,10 +132,16 @@ impl Project {
             [] => "it names none".to_owned(),
             known => format!("it has {}", known.join(", ")),
         };
+        // As an archive of a repository has it.
+        let inside = match folders_with(&self.directory, FILE).as_slice() {
+            [folder] if self.entry_points.is_empty() => {
+                format!("; there is a project in {folder}: add #{folder} to the address")
+            }
+            _ => String::new(),
+        };
         Error::usage(format!(
-            "the project in {} has no entry point {name:?} ({known}), nor a script of that name ending in .py or .sh; \
-             choose one with --entry-point",
-            self.directory.display()
+            "the project has no entry point {name:?} ({known}), nor a script of that name ending in .py or .sh; choose \
+             one with --entry-point{inside}"
         ))
     }
 }
@@ -150,6 +156,15 @@ fn file_named(directory: &Path, name: &str) -> Result<Option<PathBuf>> {
     // The exact spelling goes first.
     found.sort_by_key(|path| path.file_name().is_none_or(|known| known != name));
     Ok(found.into_iter().next())
+}
+
+/// The folders in a folder that hold a file of this name.
+fn folders_with(directory: &Path, name: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    entries
+        .filter(|entry| entry.path().join(name).is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }
 
 /// What files say about a project that says nothing itself.
@@ -294,8 +309,8 @@ impl Reader<'_> {
         } else {
             self.expect_keys(node, &format!("parameter {name}"), &["type", "default"])?;
             let kind = self.optional(node, "type")?.map(|kind| Ok::<_, Error>((kind.text(self.file, "type")?, kind)));
-            let default = self.optional(node, "default")?.map(|value| value.text(self.file, "default"));
-            (kind.transpose()?, default.transpose()?)
+            let default = self.optional(node, "default")?;
+            (kind.transpose()?, default.map(|value| value.python_text().unwrap_or_else(|| value.python_repr())))
         };
         let kind = match kind {
             None => Kind::String,

@@ -13,7 +13,7 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-use crate::launch::{Host, Opened, Outcome, Request};
+use crate::launch::{COMMIT_TAG, ENTRY_TAG, Host, Opened, Outcome, Request};
 use crate::tracking::{Console, Run, Status, Stream};
 use crate::{Error, Result};
 
@@ -88,8 +88,7 @@ impl Sweep {
 
     /// The values of every trial.
     pub fn trials(&self) -> Result<Vec<Vec<(String, String)>>> {
-        let dimensions: Vec<Dimension> =
-            self.dimensions.iter().map(|text| text.parse().map_err(Error::Usage)).collect::<Result<_>>()?;
+        let dimensions = self.parsed()?;
         for (at, dimension) in dimensions.iter().enumerate() {
             if dimensions[..at].iter().any(|other| other.name() == dimension.name()) {
                 return Err(Error::usage(format!("--sweep names {} twice", dimension.name())));
@@ -109,6 +108,42 @@ impl Sweep {
     fn by_chance(&self, dimensions: &[Dimension], number: usize) -> Vec<(String, String)> {
         let mut chance = Chance::new(self.seed, number as u64);
         dimensions.iter().map(|dimension| (dimension.name().to_owned(), dimension.by_chance(&mut chance))).collect()
+    }
+
+    /// What is to be run for the rest of it: the entry point and values it was begun with, as trials are to differ in what
+    /// it goes over only.
+    fn as_begun(&self, request: &Request, parent: &Run) -> Result<Request> {
+        let mut request = request.clone();
+        let other = |what: &str, begun: &str| {
+            Error::usage(format!("the sweep {} was begun with {begun}, not with {what}; leave that out", parent.id))
+        };
+        if let Some(begun) = parent.tags.get(ENTRY_TAG) {
+            let wanted = request.entry_point.get_or_insert_with(|| begun.clone());
+            if wanted != begun {
+                return Err(other(&format!("--entry-point {wanted}"), &format!("--entry-point {begun}")));
+            }
+        }
+        let dimensions = self.parsed()?;
+        for (name, value) in &request.parameters {
+            let is_swept = dimensions.iter().any(|dimension| dimension.name() == name);
+            match parent.params.get(name) {
+                Some(begun) if begun != value && !is_swept => {
+                    return Err(other(&format!("{name}={value}"), &format!("{name}={begun}")));
+                }
+                None if !is_swept => return Err(other(&format!("{name}={value}"), &format!("no {name}"))),
+                _ => {}
+            }
+        }
+        for (name, value) in &parent.params {
+            if request.parameters.iter().all(|(given, _)| given != name) {
+                request.parameters.push((name.clone(), value.clone()));
+            }
+        }
+        Ok(request)
+    }
+
+    fn parsed(&self) -> Result<Vec<Dimension>> {
+        self.dimensions.iter().map(|text| text.parse().map_err(Error::Usage)).collect()
     }
 
     fn tag(&self) -> String {
@@ -142,15 +177,25 @@ fn grid(dimensions: &[Dimension]) -> Result<Vec<Vec<(String, String)>>> {
 
 /// Runs a sweep, or what an interrupted one has left.
 pub fn sweep(request: &Request, plan: Plan<'_>, host: Host<'_>) -> Result<Swept> {
-    let (parent, sweep, done) = if let Some(id) = plan.resume {
+    let (parent, sweep, done, request) = if let Some(id) = plan.resume {
         let (parent, sweep, done) = resumed(id, plan.sweep, &host)?;
-        (Some(parent), sweep, done)
+        let request = sweep.as_begun(request, &parent)?;
+        (Some(parent), sweep, done, request)
     } else {
         let sweep = plan.sweep.ok_or_else(|| Error::usage("a sweep needs --sweep NAME=VALUES, or --resume RUN"))?;
-        (None, sweep.clone(), BTreeMap::new())
+        (None, sweep.clone(), BTreeMap::new(), request.clone())
     };
     let trials = sweep.trials()?;
-    let opened = Opened::of(request, host)?;
+    let opened = Opened::of(&request, host)?;
+    let begun_at = parent.as_ref().and_then(|parent| parent.tags.get(COMMIT_TAG)).map(String::as_str);
+    if let (Some(begun), now) = (begun_at, opened.commit())
+        && now != Some(begun)
+    {
+        host.console.say(&format!(
+            "warning: the sweep was begun with commit {begun}, and goes on with {}",
+            now.unwrap_or("a project that is in no repository")
+        ));
+    }
     for values in &trials {
         opened.check(&together(&request.parameters, values))?;
     }

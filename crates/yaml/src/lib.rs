@@ -4,6 +4,9 @@
 //! value means there, and how Python writes it, is [`Node::python_text`].
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -14,12 +17,18 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It is far longer than such files are.
-    #[error("{file} has {bytes} bytes; at most {MOST_BYTES} are read")]
+    #[error("{file} is too long for such a file; at most {MOST_BYTES} bytes are read")]
     TooLong {
         /// The file.
         file: String,
-        /// Its length.
-        bytes: usize,
+    },
+    /// The system does not let us.
+    #[error("cannot read {file}: {problem}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the system said.
+        problem: String,
     },
     /// At a line and column that count from one.
     #[error("{file}, line {line}, column {column}: {problem}")]
@@ -40,8 +49,10 @@ mod tests;
 
 /// A file longer than this is none that people wrote.
 const MOST_BYTES: usize = 1 << 20;
-/// Aliases may repeat what they name: a file may not grow without end.
-const MOST_NODES: usize = 100_000;
+/// Aliases may repeat what they name: a file may not grow without end, neither in values nor in their texts.
+const MOST_WEIGHT: usize = 100_000;
+/// So many bytes of a text weigh as much as another value.
+const BYTES_PER_WEIGHT: usize = 40;
 const MOST_DEPTH: usize = 64;
 
 /// A value, and where it begins.
@@ -64,21 +75,45 @@ pub enum Value {
     Map(Vec<(Node, Node)>),
 }
 
+/// The text of a file that can be parsed. What is too long is not read to its end.
+pub fn text(path: &Path) -> Result<String> {
+    let file = path.display().to_string();
+    let unreadable = |error: std::io::Error| Error::Unreadable { file: file.clone(), problem: error.to_string() };
+    let mut bytes = Vec::new();
+    let opened = File::open(path).map_err(unreadable)?;
+    if opened.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)? > MOST_BYTES {
+        return Err(Error::TooLong { file });
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+        let line = good.rsplit('\n').next().unwrap_or_default();
+        Error::At {
+            file,
+            line: good.matches('\n').count() + 1,
+            column: line.chars().count() + 1,
+            problem: "what follows is not UTF-8; save the file in that encoding".to_owned(),
+        }
+    })
+}
+
 /// Reads the only document of a file; `file` is what errors call it.
 pub fn parse(file: &str, text: &str) -> Result<Node> {
     if text.len() > MOST_BYTES {
-        return Err(Error::TooLong { file: file.to_owned(), bytes: text.len() });
+        return Err(Error::TooLong { file: file.to_owned() });
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    Builder { file, anchors: HashMap::new(), open: Vec::new(), root: None, nodes: 0 }.build(text)
+    Builder { file, anchors: HashMap::new(), open: Vec::new(), root: None, weight: 0 }.build(text)
 }
+
+const TOO_MUCH: &str = "there is too much in this file";
+const TOO_DEEP: &str = "this is nested too deeply";
 
 struct Builder<'a> {
     file: &'a str,
     anchors: HashMap<usize, Node>,
     open: Vec<Open>,
     root: Option<Node>,
-    nodes: usize,
+    weight: usize,
 }
 
 /// A list or map whose end has not come.
@@ -124,11 +159,19 @@ impl Builder<'_> {
                 self.finish(ended.node, ended.anchor)?;
             }
             Event::Alias(anchor) => {
-                let Some(named) = self.anchors.get(&anchor).cloned() else {
+                let Some(named) = self.anchors.get(&anchor) else {
                     return Err(self.error(line, column, "this alias names nothing that ended before it"));
                 };
-                self.nodes += count(&named);
-                self.finish(named, 0)?;
+                let (weight, depth) = measure(named);
+                if self.weight + weight > MOST_WEIGHT {
+                    return Err(self.error(line, column, TOO_MUCH));
+                }
+                if self.open.len() + depth > MOST_DEPTH {
+                    return Err(self.error(line, column, TOO_DEEP));
+                }
+                let named = named.clone();
+                self.weight += weight;
+                self.put(named, 0);
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {}
         }
@@ -137,23 +180,28 @@ impl Builder<'_> {
 
     fn begin(&mut self, node: Node, anchor: usize) -> Result {
         if self.open.len() >= MOST_DEPTH {
-            return Err(self.error(node.line, node.column, "this is nested too deeply"));
+            return Err(self.error(node.line, node.column, TOO_DEEP));
         }
         self.open.push(Open { node, anchor, key: None });
         Ok(())
     }
 
     fn finish(&mut self, node: Node, anchor: usize) -> Result {
-        self.nodes += 1;
-        if self.nodes > MOST_NODES {
-            return Err(self.error(node.line, node.column, "there is too much in this file"));
+        self.weight += weight(&node);
+        if self.weight > MOST_WEIGHT {
+            return Err(self.error(node.line, node.column, TOO_MUCH));
         }
+        self.put(node, anchor);
+        Ok(())
+    }
+
+    fn put(&mut self, node: Node, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
         let Some(parent) = self.open.last_mut() else {
             self.root = Some(node);
-            return Ok(());
+            return;
         };
         match &mut parent.node.value {
             Value::List(items) => items.push(node),
@@ -164,16 +212,26 @@ impl Builder<'_> {
             },
             Value::Scalar { .. } => unreachable!("only lists and maps are open"),
         }
-        Ok(())
     }
 }
 
-fn count(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Scalar { .. } => 0,
-        Value::List(items) => items.iter().map(count).sum(),
-        Value::Map(entries) => entries.iter().map(|(key, value)| count(key) + count(value)).sum(),
+/// What a value adds to its file, without what is in it.
+fn weight(node: &Node) -> usize {
+    match &node.value {
+        Value::Scalar { text, .. } => 1 + text.len() / BYTES_PER_WEIGHT,
+        Value::List(_) | Value::Map(_) => 1,
     }
+}
+
+/// What a value adds with all that is in it, and how many lists and maps are in one another there.
+fn measure(node: &Node) -> (usize, usize) {
+    let add = |(sum, most): (usize, usize), (weight, depth): (usize, usize)| (sum + weight, most.max(depth));
+    let (inner, depth) = match &node.value {
+        Value::Scalar { .. } => return (weight(node), 0),
+        Value::List(items) => items.iter().map(measure).fold((0, 0), add),
+        Value::Map(entries) => entries.iter().flat_map(|(key, value)| [measure(key), measure(value)]).fold((0, 0), add),
+    };
+    (weight(node) + inner, depth + 1)
 }
 
 impl Node {
@@ -261,6 +319,21 @@ impl Node {
         }
     }
 
+    /// What Python's `repr` makes of it, and so `str` of a list or map.
+    pub fn python_repr(&self) -> String {
+        let all = |items: Vec<String>| items.join(", ");
+        match &self.value {
+            _ if self.is_null() => "None".to_owned(),
+            Value::List(items) => format!("[{}]", all(items.iter().map(Node::python_repr).collect())),
+            Value::Map(entries) => {
+                let entry = |(key, value): &(Node, Node)| format!("{}: {}", key.python_repr(), value.python_repr());
+                format!("{{{}}}", all(entries.iter().map(entry).collect()))
+            }
+            Value::Scalar { text, is_plain: true } if is_typed(text) => plain(text),
+            Value::Scalar { text, .. } => quoted(text),
+        }
+    }
+
     /// As JSON, by the same reading.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::Value as Json;
@@ -293,6 +366,30 @@ fn plain(text: &str) -> String {
     float(text).map_or_else(|| text.to_owned(), python_float)
 }
 
+/// Whether a plain value is anything but a text.
+fn is_typed(text: &str) -> bool {
+    boolean(text).is_some() || integer(text).is_some() || float(text).is_some()
+}
+
+/// A text as Python's `repr` quotes it.
+fn quoted(text: &str) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let mut out = String::from(quote);
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\\' => out.push_str("\\\\"),
+            c if c == quote => out.extend(['\\', c]),
+            c if c.is_control() => out.extend(["\\x".to_owned(), format!("{:02x}", u32::from(c))]),
+            c => out.push(c),
+        }
+    }
+    out.push(quote);
+    out
+}
+
 fn boolean(text: &str) -> Option<bool> {
     match text {
         "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Some(true),
@@ -321,12 +418,21 @@ fn integer(text: &str) -> Option<i128> {
         radix(rest, 16)?
     } else if digits.len() > 1 && digits.starts_with('0') {
         radix(digits, 8)?
-    } else if digits.contains(':') {
-        digits.split(':').try_fold(0_i128, |sum, part| sum.checked_mul(60)?.checked_add(radix(part, 10)?))?
+    } else if let Some((first, rest)) = digits.split_once(':') {
+        sixties(radix(first, 10)?, rest)?
     } else {
         radix(digits, 10)?
     };
     Some(sign * value)
+}
+
+/// `30:15` behind a first part: each is below sixty.
+fn sixties(first: i128, rest: &str) -> Option<i128> {
+    rest.split(':').try_fold(first, |sum, part| {
+        let is_part = (1..=2).contains(&part.len()) && part.chars().all(|c| c.is_ascii_digit());
+        let number = part.parse::<i128>().ok().filter(|number| is_part && *number < 60)?;
+        sum.checked_mul(60)?.checked_add(number)
+    })
 }
 
 /// A float of YAML 1.1: with a point, and an exponent only with its sign.
@@ -335,7 +441,7 @@ fn float(text: &str) -> Option<f64> {
     let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
     match unsigned {
         ".inf" | ".Inf" | ".INF" => return Some(sign * f64::INFINITY),
-        ".nan" | ".NaN" | ".NAN" => return Some(f64::NAN),
+        ".nan" | ".NaN" | ".NAN" if text == unsigned => return Some(f64::NAN),
         _ => {}
     }
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
@@ -343,9 +449,15 @@ fn float(text: &str) -> Option<f64> {
         None => (unsigned, None),
     };
     let (whole, fraction) = mantissa.split_once('.')?;
+    if let Some((first, rest)) = whole.split_once(':') {
+        let is_number = first.starts_with(|c: char| c.is_ascii_digit()) && exponent.is_none();
+        let first = is_number.then(|| first.replace('_', "").parse().ok()).flatten()?;
+        let whole = sixties(first, rest)? as f64;
+        return format!("0.{}", fraction.replace('_', "")).parse::<f64>().ok().map(|part| sign * (whole + part));
+    }
     let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit() || c == '_');
     let has_digit = whole.starts_with(|c: char| c.is_ascii_digit())
-        || (whole.is_empty() && fraction.starts_with(|c: char| c.is_ascii_digit()));
+        || (whole.is_empty() && text == unsigned && fraction.starts_with(|c: char| c.is_ascii_digit()));
     let is_signed = |text: &str| {
         text.strip_prefix(['-', '+']).is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()))
     };

@@ -6,10 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use runlake_yaml as yaml;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Ended, Job, Sink};
-use crate::process::{self, End};
+use crate::process::{self, End, Input};
 use crate::tracking::{Cancel, Status, Stream};
 use crate::{Error, Result};
 
@@ -23,7 +23,8 @@ pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
     job.config.expect("kubernetes", &KEYS)?;
     let name = super::job_name(job);
     let manifest = manifest(job, &name)?;
-    let file = job.cache.job(&job.run.id)?.join("job.json");
+    let folder = job.cache.job(&job.run.id)?;
+    let file = folder.path.join("job.json");
     let text = serde_json::to_string_pretty(&manifest).expect("a manifest is JSON");
     fs::write(&file, &text).map_err(Error::at("write", &file))?;
     let Some(program) = process::on_path("kubectl") else {
@@ -39,11 +40,13 @@ pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
     }
     let namespace = manifest.pointer("/metadata/namespace").and_then(Value::as_str);
     cluster.flags.extend(namespace.map(|namespace| format!("--namespace={namespace}")));
-    let said = cluster.ask(&["create", "-f", &file.display().to_string()], job.cancel)?;
-    sink(Stream::Error, format!("{said}\n").as_bytes());
-    let ended = cluster.watch(&name, job.cancel, sink);
+    let created = cluster.ask(&["create", "-f", &file.display().to_string()], job.cancel);
+    let ended = created.and_then(|said| {
+        sink(Stream::Error, format!("{said}\n").as_bytes());
+        cluster.watch(&name, job.cancel, sink)
+    });
     if matches!(ended, Err(Error::Cancelled)) {
-        let _gone = cluster.ask(&["delete", "job", &name, "--wait=false"], &Cancel::default());
+        let _gone = cluster.ask(&["delete", "job", &name, "--ignore-not-found", "--wait=false"], &Cancel::default());
         return Ok(End::Cancelled.into());
     }
     ended
@@ -91,7 +94,7 @@ impl Cluster {
             if is_begun && !has_output {
                 let logs = ["logs", "--follow", &format!("job/{name}")];
                 // Fails while the container is being made.
-                has_output = process::run(&mut self.command(&logs), None, cancel, |stream, bytes| {
+                has_output = process::run(&mut self.command(&logs), Input::Nothing, cancel, |stream, bytes| {
                     if stream == Stream::Output {
                         sink(stream, bytes);
                     }
@@ -117,8 +120,7 @@ fn manifest(job: &Job<'_>, name: &str) -> Result<Value> {
         Some(path) => {
             let found = [job.here.join(path), job.project.directory.join(path)].into_iter().find(|path| path.is_file());
             let path = found.ok_or_else(|| Error::usage(format!("backend config: there is no job template {path}")))?;
-            let text = fs::read_to_string(&path).map_err(Error::at("read", &path))?;
-            yaml::parse(&path.display().to_string(), &text)?.to_json()
+            yaml::parse(&path.display().to_string(), &yaml::text(&path)?)?.to_json()
         }
         None => json!({
             "apiVersion": "batch/v1",
@@ -143,25 +145,32 @@ fn manifest(job: &Job<'_>, name: &str) -> Result<Value> {
         let value = value.clone().or_else(|| std::env::var(name).ok()).unwrap_or_default();
         variables.push((name.clone(), value));
     }
-    let broken =
-        || Error::usage("the job template has no container: it is to be a Job with spec.template.spec.containers");
-    if !manifest["metadata"].is_object() {
-        manifest["metadata"] = json!({});
-    }
-    manifest["metadata"]["name"] = json!(name);
+    let broken = |what: &str| Error::usage(format!("the job template is no Job of Kubernetes: {what}"));
+    let root = manifest.as_object_mut().ok_or_else(|| broken("it is to be a map"))?;
+    let metadata =
+        filled(root, "metadata", json!({})).as_object_mut().ok_or_else(|| broken("its metadata is no map"))?;
+    metadata.insert("name".to_owned(), json!(name));
     if let Some(namespace) = job.config.text("namespace")? {
-        manifest["metadata"]["namespace"] = json!(namespace);
+        metadata.insert("namespace".to_owned(), json!(namespace));
     }
-    let container = manifest.pointer_mut("/spec/template/spec/containers/0").ok_or_else(broken)?;
-    let container = container.as_object_mut().ok_or_else(broken)?;
+    let container = manifest.pointer_mut("/spec/template/spec/containers/0").and_then(Value::as_object_mut);
+    let container = container.ok_or_else(|| broken("there is no container in spec.template.spec.containers"))?;
     container.insert("name".to_owned(), json!(name));
     container.insert("image".to_owned(), json!(image));
     container.insert("command".to_owned(), json!(["bash", "-c", job.command]));
     container.remove("args");
-    let known = container.entry("env").or_insert_with(|| json!([]));
-    if let Some(known) = known.as_array_mut() {
-        known.retain(|entry| variables.iter().all(|(name, _)| entry["name"] != name.as_str()));
-        known.extend(variables.iter().map(|(name, value)| json!({"name": name, "value": value})));
-    }
+    let known = filled(container, "env", json!([]));
+    let known = known.as_array_mut().ok_or_else(|| broken("the env of its container is no list"))?;
+    known.retain(|entry| variables.iter().all(|(name, _)| entry["name"] != name.as_str()));
+    known.extend(variables.iter().map(|(name, value)| json!({"name": name, "value": value})));
     Ok(manifest)
+}
+
+/// The value of a key, which is `otherwise` if there is none or it is empty.
+fn filled<'a>(map: &'a mut Map<String, Value>, key: &str, otherwise: Value) -> &'a mut Value {
+    let value = map.entry(key).or_insert(Value::Null);
+    if value.is_null() {
+        *value = otherwise;
+    }
+    value
 }

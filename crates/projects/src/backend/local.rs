@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{Ended, Job, Sink};
 use crate::environment::Image;
-use crate::process;
+use crate::process::{self, Input};
 use crate::shell;
 use crate::tracking::Cancel;
 use crate::{Error, Result};
@@ -20,7 +20,7 @@ pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
     command.current_dir(&job.project.directory).envs(job.environment.variables.iter().cloned());
     command.env_remove("PYTHONHOME").env_remove("MLFLOW_EXPERIMENT_NAME");
     command.envs(job.variables.iter().chain(job.secrets).cloned());
-    Ok(process::run(&mut command, None, job.cancel, sink)?.into())
+    Ok(process::run(&mut command, Input::Nothing, job.cancel, sink)?.into())
 }
 
 /// bash, as MLflow has it; a plain shell where there is none.
@@ -36,7 +36,7 @@ fn contained(image: &Image, job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
     let tag = if job.build_image { built(image, job, &name, sink)? } else { image.docker.image.clone() };
     let mut command = Command::new(&image.engine);
     command.args(docker_args(image, job, &name, &tag)).envs(job.secrets.iter().cloned());
-    let end = process::run(&mut command, None, job.cancel, sink)?;
+    let end = process::run(&mut command, Input::Nothing, job.cancel, sink)?;
     if end == process::End::Cancelled {
         // The engine runs it, not the program that asked for it.
         let mut kill = Command::new(&image.engine);
@@ -91,7 +91,7 @@ fn built(image: &Image, job: &Job<'_>, name: &str, sink: Sink<'_>) -> Result<Str
     let file = format!("FROM {}\nCOPY . {INSIDE}/\nWORKDIR {INSIDE}\n", image.docker.image);
     let mut build = Command::new(&image.engine);
     build.args(["build", "--tag", &tag, "--file", "-"]).arg(&job.project.directory);
-    let end = process::run(&mut build, Some(file.into_bytes()), job.cancel, sink)?;
+    let end = process::run(&mut build, Input::Bytes(file.into_bytes()), job.cancel, sink)?;
     match end {
         process::End::Cancelled => Err(Error::Cancelled),
         end if end.is_success() => Ok(tag),

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Ended, Job, Sink};
-use crate::process::{self, End};
+use crate::process::{self, End, Input};
 use crate::spec::Needs;
 use crate::tracking::{Status, Stream};
 use crate::{Error, Result};
@@ -37,7 +37,7 @@ pub(super) fn run(program: &Path, job: &Job<'_>, sink: Sink<'_>) -> Result<Ended
     let mut command = Command::new(program);
     command.current_dir(&job.project.directory).envs(job.variables.iter().chain(job.secrets).cloned());
     let lines = Mutex::new(Lines::default());
-    let end = process::run(&mut command, Some(input), job.cancel, |stream, bytes| match stream {
+    let end = process::run(&mut command, Input::Bytes(input), job.cancel, |stream, bytes| match stream {
         Stream::Error => sink(stream, bytes),
         Stream::Output => lines.lock().expect("nobody panics with it").take(bytes, sink),
     })?;

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Ended, Job, Sink, rendered};
-use crate::process;
+use crate::process::{self, Input};
 use crate::shell::quote;
 use crate::tracking::{Cancel, Stream};
 use crate::{Error, Result};
@@ -21,7 +21,7 @@ const TEMPLATE: &str = "\
 #SBATCH --job-name={{name}}
 #SBATCH --output={{output}}
 {{environment}}
-cd {{directory}}
+cd {{directory}} || exit
 {{command}}
 ";
 /// How often the job's own output is looked at.
@@ -35,9 +35,9 @@ pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
         ));
     }
     let folder = job.cache.job(&job.run.id)?;
-    let output = folder.join("job.out");
+    let output = folder.path.join("job.out");
     let output = job.config.text("output")?.map_or(output.clone(), |text| job.here.join(text));
-    let script = folder.join("job.sh");
+    let script = folder.path.join("job.sh");
     let text = text(job, &output)?;
     fs::write(&script, text).map_err(Error::at("write", &script))?;
     let script = script.display().to_string();
@@ -48,12 +48,16 @@ pub(super) fn run(job: &Job<'_>, sink: Sink<'_>) -> Result<Ended> {
     };
     let submit = words("submit", &["sbatch", "--wait", "--parsable", "{script}"], "")?;
     let mut command = program(&submit, "submit")?;
-    command.current_dir(&folder).envs(job.variables.iter().chain(job.secrets).cloned());
+    command.current_dir(&folder.path).envs(job.variables.iter().chain(job.secrets).cloned());
+    if output.is_file() {
+        // What an earlier job wrote is not this one's.
+        File::create(&output).map_err(Error::at("write", &output))?;
+    }
     let first_line = Mutex::new(String::new());
     let is_done = AtomicBool::new(false);
     let end = thread::scope(|scope| {
         scope.spawn(|| follow(&output, &is_done, sink));
-        let end = process::run(&mut command, None, job.cancel, |stream, bytes| {
+        let end = process::run(&mut command, Input::Nothing, job.cancel, |stream, bytes| {
             let mut line = first_line.lock().expect("nobody panics with it");
             if stream == Stream::Output && !line.contains('\n') {
                 line.push_str(&String::from_utf8_lossy(bytes));

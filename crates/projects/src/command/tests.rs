@@ -87,6 +87,12 @@ fn places_that_cannot_be_quoted_take_harmless_values_only() {
         "echo $(case x in x) echo {p};; esac)",
         "echo \"$$({p})\"",
         "cat <<{p}\nx\na-1\n",
+        "cat <\\\n<X\n{p}\nX\n",
+        "echo $[ {p} ]",
+        "echo $( (({p})) )",
+        "echo $(true; (({p})); true)",
+        "echo \"${{X:-it's}}\" 'foo}}\" {p} bar'",
+        "echo \"`echo 'a`b'` {p} c'",
     ] {
         // The braces of `${X:-…}` are the shell's, so the template has them twice.
         let template = template.replace("${X:-{p}}", "${{X:-{p}}}");
@@ -107,6 +113,11 @@ fn what_only_looks_like_such_a_place_is_none() {
         assert_eq!(arguments("printf '%s\\0' \"\\$({p})\"", value), [format!("$({quoted})")]);
     }
     assert_eq!(arguments("printf '%s\\0' $HOME/{p} | tr -d x", "y z").len(), 1);
+    for value in HOSTILE {
+        assert_eq!(arguments("printf '%s\\0' \"$\\\n(printf %s. {p})\"", value), [format!("{value}.")]);
+        assert_eq!(arguments("printf '%s\\0' \\\n{p}", value), [value]);
+        assert_eq!(arguments("printf '%s\\0' $( (printf %s. {p}) ) | wc -l", value).len(), 1);
+    }
 }
 
 #[test]
@@ -119,6 +130,63 @@ fn braces_are_doubled_and_names_must_be_known() {
         assert!(error.contains(part), "{error}");
     }
     assert!(with("echo {p}", "a\0b").is_err());
+}
+
+/// What templates are made of, and what could hide from whoever reads them where a value stands.
+const PIECES: [&str; 34] = [
+    "{p}",
+    "{p}",
+    "{p}",
+    " ",
+    " ",
+    "\n",
+    "'",
+    "'",
+    "\"",
+    "\"",
+    "`",
+    "$(",
+    ")",
+    "(",
+    "((",
+    "))",
+    "$((",
+    "$[",
+    "]",
+    "${{X:-",
+    "}}",
+    "$'",
+    "$$",
+    "\\",
+    "\\\n",
+    "#",
+    "<",
+    "<<E\n",
+    "\nE\n",
+    "<<<",
+    ";",
+    "echo ",
+    "x",
+    "case x in x) echo ",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// However odd a template is: it runs nothing that stands in a value, and if bash cannot read it, nothing at all.
+    #[test]
+    fn no_template_runs_a_value(
+        pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 1..14),
+        value in prop::sample::select(&["a[$(>PWNED)]", "a[`>PWNED`]", "';>PWNED;'", "\";>PWNED;\"", "\n>PWNED\n", ")>PWNED #", "\\';>PWNED;'", "a';>PWNED;b'"][..]),
+    ) {
+        if let Ok(command) = with(&format!("echo {}", pieces.concat()), value) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut bash = Command::new("bash");
+            bash.arg("-c").arg(&command).current_dir(folder.path());
+            let _output = bash.stdin(std::process::Stdio::null()).output().unwrap();
+            prop_assert!(!folder.path().join("PWNED").exists(), "{:?}", command);
+        }
+    }
 }
 
 proptest! {

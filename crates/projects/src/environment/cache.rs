@@ -3,6 +3,8 @@
 //! Below the cache's root: `envs/<key>/` is an environment, whole as soon as it has its manifest, which is written last;
 //! `envs/<key>.lock` is held shared by whoever uses it and alone by whoever makes or removes it; `envs/<key>.log` is what
 //! making it said, also when it failed. A directory without a manifest is what a crash left: the next maker removes it.
+//! The programs that make an environment have its lock open as well, so that a maker that is killed does not let in the
+//! next one before they are done. `jobs/<run>/` is what was rendered for a run.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -19,6 +21,7 @@ use crate::{Error, Result};
 
 const MANIFEST: &str = "runlake-env.json";
 const USED: &str = "last-used";
+const JOB_LOCK: &str = "lock";
 /// How often a lock that somebody else has is tried.
 const LOOK: Duration = Duration::from_millis(100);
 /// How much of a failed attempt's log the error shows.
@@ -61,6 +64,21 @@ pub(crate) struct Held {
     _lock: File,
 }
 
+/// What goes along while something is made.
+#[derive(Debug)]
+pub(crate) struct Making {
+    /// What the tools say.
+    pub(super) log: File,
+    lock: File,
+}
+
+/// A folder of one run's, which stays as long as this is held.
+#[derive(Debug)]
+pub(crate) struct JobFolder {
+    pub(crate) path: PathBuf,
+    _lock: File,
+}
+
 /// What an environment is made from.
 pub(crate) struct Key {
     manager: Manager,
@@ -95,6 +113,25 @@ impl Key {
     }
 }
 
+impl Making {
+    /// For programs that make it: as long as one of them runs, nobody else makes the same, even if we are gone.
+    pub(super) fn lock(&self) -> Result<File> {
+        self.lock.try_clone().map_err(Error::io("cannot keep a lock"))
+    }
+
+    /// The same under another lock.
+    pub(super) fn under(&self, lock: File) -> Result<Self> {
+        Ok(Self { log: self.log.try_clone().map_err(Error::io("cannot keep a log"))?, lock })
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        // What is made is made, also if a program left another one running that keeps the file open.
+        let _closed = self.lock.unlock();
+    }
+}
+
 impl Cache {
     /// The cache in a directory, which is made when it is needed.
     pub fn at(root: impl Into<PathBuf>) -> Self {
@@ -112,10 +149,13 @@ impl Cache {
     }
 
     /// A folder of one run's, for what is rendered for it.
-    pub(crate) fn job(&self, run: &str) -> Result<PathBuf> {
-        let folder = self.root.join("jobs").join(run);
-        fs::create_dir_all(&folder).map_err(Error::at("make", &folder))?;
-        Ok(folder)
+    pub(crate) fn job(&self, run: &str) -> Result<JobFolder> {
+        let path = self.root.join("jobs").join(run);
+        fs::create_dir_all(&path).map_err(Error::at("make", &path))?;
+        let name = path.join(JOB_LOCK);
+        let lock = openable(&name)?;
+        lock.lock_shared().map_err(Error::at("lock", &name))?;
+        Ok(JobFolder { path, _lock: lock })
     }
 
     fn environments(&self) -> PathBuf {
@@ -128,7 +168,7 @@ impl Cache {
         &self,
         key: &Key,
         workshop: &Workshop<'_>,
-        make: impl Fn(&Path, &mut File) -> Result,
+        make: impl Fn(&Path, &mut Making) -> Result,
     ) -> Result<Held> {
         let name = key.name();
         let folder = self.environments();
@@ -143,10 +183,13 @@ impl Cache {
                 return Ok(Held { directory, _lock: shared });
             }
             drop(shared);
-            let _alone = lock_file(&lock, true, workshop)?;
+            let alone = lock_file(&lock, true, workshop)?;
             if !is_whole(&directory) {
                 workshop.console.say(&format!("making the environment {name} ({})", key.summary));
-                Self::build(key, &directory, &folder.join(format!("{name}.log")), workshop, &make)?;
+                let log = folder.join(format!("{name}.log"));
+                let file = File::create(&log).map_err(Error::at("write", &log))?;
+                let making = Making { log: file, lock: alone };
+                Self::build(key, &directory, &log, workshop, making, &make)?;
             }
         }
     }
@@ -156,12 +199,12 @@ impl Cache {
         directory: &Path,
         log: &Path,
         workshop: &Workshop<'_>,
-        make: &impl Fn(&Path, &mut File) -> Result,
+        mut making: Making,
+        make: &impl Fn(&Path, &mut Making) -> Result,
     ) -> Result {
         remove(directory)?;
         fs::create_dir(directory).map_err(Error::at("make", directory))?;
-        let mut file = File::create(log).map_err(Error::at("write", log))?;
-        let made = make(directory, &mut file).and_then(|()| {
+        let made = make(directory, &mut making).and_then(|()| {
             let manifest = Manifest {
                 manager: key.manager.name().to_owned(),
                 summary: key.summary.clone(),
@@ -171,6 +214,12 @@ impl Cache {
             let (new, path) = (directory.join("manifest.new"), directory.join(MANIFEST));
             fs::write(&new, text).map_err(Error::at("write", &new))?;
             fs::rename(&new, &path).map_err(Error::at("write", &path))
+        });
+        let made = made.and_then(|()| match lost_python(directory) {
+            Some(python) => {
+                Err(Error::environment(format!("its Python is to be {}, which is not there", python.display())))
+            }
+            None => Ok(()),
         });
         made.map_err(|error| {
             let left = remove(directory).err().map(|error| format!(" ({error})")).unwrap_or_default();
@@ -230,7 +279,9 @@ impl Cache {
     pub fn sweep(&self, before: Timestamp) -> Result<Vec<String>> {
         let mut removed = Vec::new();
         for job in fs::read_dir(self.root.join("jobs")).into_iter().flatten().filter_map(Result::ok) {
-            if modified(&job.path()).is_some_and(|time| time < before) {
+            let lock = File::open(job.path().join(JOB_LOCK));
+            let is_in_use = lock.is_ok_and(|lock| lock.try_lock().is_err());
+            if !is_in_use && modified(&job.path()).is_some_and(|time| time < before) {
                 remove(&job.path())?;
             }
         }
@@ -268,7 +319,7 @@ pub(super) fn lock_file(path: &Path, alone: bool, workshop: &Workshop<'_>) -> Re
     let mut is_told = false;
     loop {
         workshop.cancel.check()?;
-        let file = File::options().create(true).append(true).open(path).map_err(Error::at("lock", path))?;
+        let file = openable(path)?;
         match if alone { file.try_lock() } else { file.try_lock_shared() } {
             Ok(()) => {
                 let inode = |metadata: io::Result<fs::Metadata>| metadata.map(|metadata| metadata.ino()).ok();
@@ -287,8 +338,20 @@ pub(super) fn lock_file(path: &Path, alone: bool, workshop: &Workshop<'_>) -> Re
     }
 }
 
+/// A file to be locked, which is empty for whoever reads it.
+fn openable(path: &Path) -> Result<File> {
+    File::options().create(true).read(true).append(true).open(path).map_err(Error::at("lock", path))
+}
+
 fn is_whole(directory: &Path) -> bool {
-    directory.join(MANIFEST).is_file()
+    directory.join(MANIFEST).is_file() && lost_python(directory).is_none()
+}
+
+/// The Python of the machine that an environment uses, if it was removed: the next one of the PATH would run in its place.
+fn lost_python(directory: &Path) -> Option<PathBuf> {
+    let python = directory.join("env/bin/python");
+    let target = python.read_link().ok()?;
+    (!python.exists()).then_some(target)
 }
 
 fn manifest(directory: &Path) -> Option<Manifest> {

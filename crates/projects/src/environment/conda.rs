@@ -21,7 +21,7 @@ pub(super) fn prepare(file: &Path, workshop: &Workshop<'_>) -> Result<Prepared> 
     // What it installs by pip may stand in files of its own.
     let env = super::requirements::of_conda(file, &mut |_| {})?;
     env.identify(&mut key)?;
-    let held = workshop.cache.ensure(&key, workshop, |directory, log| {
+    let held = workshop.cache.ensure(&key, workshop, |directory, making| {
         let program = program()?;
         let is_micro = program.file_name().is_some_and(|name| name == "micromamba");
         let mut create = Command::new(program);
@@ -31,7 +31,7 @@ pub(super) fn prepare(file: &Path, workshop: &Workshop<'_>) -> Result<Prepared> 
             create.args(["env", "create", "--quiet"]);
         }
         create.arg("--prefix").arg(directory.join("env")).arg("--file").arg(file);
-        step(&mut create, "the conda environment could not be made", workshop, log)
+        step(&mut create, "the conda environment could not be made", workshop, making)
     })?;
     let directory = held.directory.join("env");
     let prefix = directory.display().to_string();

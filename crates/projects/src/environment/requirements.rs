@@ -65,7 +65,7 @@ impl PythonEnv {
 /// `python_env.yaml`.
 pub(super) fn of_python_env(path: &Path) -> Result<PythonEnv> {
     let file = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(Error::at("read", path))?;
+    let text = yaml::text(path)?;
     let mut env = PythonEnv::empty(path.parent().unwrap_or(Path::new(".")));
     if text.trim().is_empty() {
         return Ok(env);
@@ -94,7 +94,7 @@ pub(super) fn of_file(path: &Path) -> PythonEnv {
 /// What uv or pip can make of a conda environment: its Python and what it has from pip.
 pub(super) fn of_conda(path: &Path, warn: &mut dyn FnMut(&str)) -> Result<PythonEnv> {
     let file = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(Error::at("read", path))?;
+    let text = yaml::text(path)?;
     let root = yaml::parse(&file, &text)?;
     let mut env = PythonEnv::empty(path.parent().unwrap_or(Path::new(".")));
     let mut left_out = Vec::new();

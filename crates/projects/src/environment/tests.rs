@@ -2,7 +2,8 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use runlake_types::{Clock as _, SystemClock};
+use runlake_types::{Clock as _, SystemClock, Timestamp};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::cache::Key;
@@ -72,10 +73,10 @@ fn of_many_who_want_an_environment_one_makes_it() {
 fn a_failed_attempt_leaves_its_log_and_nothing_else() {
     let bench = Bench::new();
     let attempt = || {
-        bench.cache.ensure(&key("a"), &bench.workshop(), |directory, log| {
+        bench.cache.ensure(&key("a"), &bench.workshop(), |directory, making| {
             fs::write(directory.join("half"), "").unwrap();
             let mut command = Command::new("bash");
-            step(command.args(["-c", "echo no such package; exit 1"]), "packages", &bench.workshop(), log)
+            step(command.args(["-c", "echo no such package; exit 1"]), "packages", &bench.workshop(), making)
         })
     };
     let Err(Error::Environment { message, log: Some(log) }) = attempt() else { panic!("it fails") };
@@ -198,4 +199,68 @@ fn what_uv_can_make_of_a_conda_environment() {
         (vec!["pip<=23".to_owned(), "pip==22".into()], vec!["mlflow".into(), "x==1".into()])
     );
     assert!(warnings[0].contains("numpy>=1"), "{warnings:?}");
+}
+
+#[test]
+fn an_environment_without_its_python_is_made_anew() {
+    let bench = Bench::new();
+    let make = |directory: &Path, target: &str| {
+        fs::create_dir_all(directory.join("env/bin")).unwrap();
+        std::os::unix::fs::symlink(target, directory.join("env/bin/python")).map_err(Error::io("link"))
+    };
+    let made = |target: &str| bench.cache.ensure(&key("a"), &bench.workshop(), |directory, _| make(directory, target));
+    let held = made("/no/such/python").unwrap_err();
+    assert!(held.to_string().contains("/no/such/python"), "{held}");
+    let python = bench.folder.path().join("python");
+    fs::write(&python, "").unwrap();
+    let path = |held: Held| held.directory.join("env/bin/python");
+    assert!(path(made(python.to_str().unwrap()).unwrap()).exists());
+    fs::remove_file(&python).unwrap();
+    let held = made("/proc/self/exe").unwrap();
+    assert!(path(held).exists());
+}
+
+#[test]
+fn nobody_else_makes_what_a_killed_makers_programs_still_make() {
+    let bench = Bench::new();
+    let go = bench.folder.path().join("go");
+    let lock = bench.cache.root().join("envs/x.lock");
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    // A maker that is gone without a word: its files are closed, and its programs go on.
+    let maker = cache::lock_file(&lock, true, &bench.workshop()).unwrap();
+    let mut program = Command::new("bash");
+    program.args(["-c", "while [ ! -e \"$1\" ]; do sleep 0.01; done", "-"]).arg(&go).stdin(maker);
+    let mut child = program.spawn().unwrap();
+    drop(program);
+    let is_free = || fs::File::open(&lock).unwrap().try_lock().is_ok();
+    assert!(!is_free());
+    fs::write(&go, "").unwrap();
+    child.wait().unwrap();
+    assert!(is_free());
+    // What a maker's programs leave running keeps nobody out.
+    let held = bench.cache.ensure(&key("a"), &bench.workshop(), |_, making| {
+        let mut command = Command::new("bash");
+        step(command.args(["-c", "sleep 600 >/dev/null 2>&1 & echo $!"]), "it", &bench.workshop(), making)
+    });
+    assert!(held.is_ok());
+    let left = bench.left();
+    let log = left.iter().find(|name| name.ends_with("log")).unwrap();
+    let log = fs::read_to_string(bench.cache.root().join("envs").join(log)).unwrap();
+    let left = Pid::from_raw(log.lines().last().unwrap().parse().unwrap()).unwrap();
+    assert!(kill_process(left, Signal::KILL).is_ok());
+}
+
+#[test]
+fn what_is_rendered_for_a_run_stays_as_long_as_it_goes_on() {
+    let bench = Bench::new();
+    let job = bench.cache.job("r").unwrap();
+    let later = || Timestamp::from_micros(i64::MAX);
+    bench.cache.sweep(later()).unwrap();
+    assert!(job.path.is_dir());
+    let path = job.path.clone();
+    drop(job);
+    bench.cache.sweep(SystemClock.now().earlier_by(Duration::from_hours(1))).unwrap();
+    assert!(path.is_dir());
+    bench.cache.sweep(later()).unwrap();
+    assert!(!path.exists());
 }

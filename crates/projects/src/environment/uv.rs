@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::cache::{self, Key};
+use super::cache::{self, Key, Making};
 use super::requirements::PythonEnv;
 use super::{Manager, Prepared, Workshop, activated, python, step};
 use crate::process;
@@ -14,15 +14,15 @@ use crate::{Error, Result};
 pub(super) fn prepare(env: &PythonEnv, workshop: &Workshop<'_>) -> Result<Prepared> {
     let mut key = Key::new(Manager::Uv, env.summary());
     env.identify(&mut key)?;
-    let held = workshop.cache.ensure(&key, workshop, |directory, log| {
-        let uv = program(workshop, log)?;
+    let held = workshop.cache.ensure(&key, workshop, |directory, making| {
+        let uv = program(workshop, making)?;
         let place = directory.join("env");
         let mut venv = Command::new(&uv);
         venv.args(["venv", "--quiet", "--no-project"]);
         if let Some(version) = &env.python {
             venv.args(["--python", version]);
         }
-        step(venv.arg(&place), "the Python environment could not be made", workshop, log)?;
+        step(venv.arg(&place), "the Python environment could not be made", workshop, making)?;
         for (name, lines) in [("build.txt", &env.build), ("requirements.txt", &env.packages)] {
             if lines.is_empty() {
                 continue;
@@ -31,7 +31,7 @@ pub(super) fn prepare(env: &PythonEnv, workshop: &Workshop<'_>) -> Result<Prepar
             fs::write(&file, PythonEnv::lines(lines, &env.directory)).map_err(Error::at("write", &file))?;
             let mut install = Command::new(&uv);
             install.args(["pip", "install", "--no-progress", "--python"]).arg(place.join("bin/python"));
-            step(install.arg("--requirement").arg(&file), "packages could not be installed", workshop, log)?;
+            step(install.arg("--requirement").arg(&file), "packages could not be installed", workshop, making)?;
         }
         Ok(())
     })?;
@@ -49,12 +49,12 @@ pub(super) fn prepare_lock(project: &Path, workshop: &Workshop<'_>) -> Result<Pr
             Err(error) => return Err(Error::at("read", &project.join(name))(error)),
         }
     }
-    let held = workshop.cache.ensure(&key, workshop, |directory, log| {
-        let mut sync = Command::new(program(workshop, log)?);
+    let held = workshop.cache.ensure(&key, workshop, |directory, making| {
+        let mut sync = Command::new(program(workshop, making)?);
         sync.args(["sync", "--frozen", "--no-install-project", "--no-progress", "--project"])
             .arg(project)
             .env("UV_PROJECT_ENVIRONMENT", directory.join("env"));
-        step(&mut sync, "what uv.lock says could not be installed", workshop, log)
+        step(&mut sync, "what uv.lock says could not be installed", workshop, making)
     })?;
     let mut prepared = of(held);
     // The project's own packages are imported from where they are.
@@ -79,7 +79,7 @@ fn of(held: cache::Held) -> Prepared {
 }
 
 /// uv as it is on the PATH, or our own, or fetched from PyPI to be our own.
-fn program(workshop: &Workshop<'_>, log: &mut fs::File) -> Result<PathBuf> {
+fn program(workshop: &Workshop<'_>, making: &mut Making) -> Result<PathBuf> {
     if let Some(found) = process::on_path("uv") {
         return Ok(found);
     }
@@ -89,33 +89,32 @@ fn program(workshop: &Workshop<'_>, log: &mut fs::File) -> Result<PathBuf> {
         return Ok(uv);
     }
     fs::create_dir_all(&tools).map_err(Error::at("make", &tools))?;
-    let _alone = cache::lock_file(&tools.join("uv.lock"), true, workshop)?;
+    let mut making = making.under(cache::lock_file(&tools.join("uv.lock"), true, workshop)?)?;
     if uv.is_file() {
         return Ok(uv);
     }
     workshop.console.say("fetching uv from PyPI");
     let new = tools.join("uv.new");
     cache::remove(&new)?;
-    let fetched = fetch(&new, workshop, log).and_then(|()| {
+    let fetched = fetch(&new, workshop, &mut making).and_then(|()| {
         cache::remove(&home)?;
         fs::rename(&new, &home).map_err(Error::at("make", &home))
     });
-    match fetched {
-        Ok(()) => Ok(uv),
-        Err(Error::Cancelled) => Err(Error::Cancelled),
-        Err(error) => {
-            let _absent = cache::remove(&new);
-            Err(Error::environment(format!(
+    fetched.map(|()| uv).map_err(|error| {
+        let _absent = cache::remove(&new);
+        match error {
+            Error::Cancelled => Error::Cancelled,
+            error => Error::environment(format!(
                 "uv is not installed and could not be fetched from PyPI: {error}; install it with `pip install uv` or \
                  `curl -LsSf https://astral.sh/uv/install.sh | sh`, or use --env-manager virtualenv or local"
-            )))
+            )),
         }
-    }
+    })
 }
 
-fn fetch(into: &Path, workshop: &Workshop<'_>, log: &mut fs::File) -> Result {
+fn fetch(into: &Path, workshop: &Workshop<'_>, making: &mut Making) -> Result {
     let Some(python) = python::find(None, workshop.cancel)? else { return Err(python::missing(None)) };
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--target"]).arg(into);
-    step(pip.arg("uv"), "pip could not fetch it", workshop, log)
+    step(pip.arg("uv"), "pip could not fetch it", workshop, making)
 }

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 pub(super) fn prepare(env: &PythonEnv, workshop: &Workshop<'_>) -> Result<Prepared> {
     let mut key = Key::new(Manager::Virtualenv, env.summary());
     env.identify(&mut key)?;
-    let held = workshop.cache.ensure(&key, workshop, |directory, log| {
+    let held = workshop.cache.ensure(&key, workshop, |directory, making| {
         let found = python::find(env.python.as_deref(), workshop.cancel)?;
         let python = found.ok_or_else(|| python::missing(env.python.as_deref()))?;
         let place = directory.join("env");
@@ -21,7 +21,7 @@ pub(super) fn prepare(env: &PythonEnv, workshop: &Workshop<'_>) -> Result<Prepar
             &mut venv,
             "the Python environment could not be made (on Debian it takes `apt install python3-venv`)",
             workshop,
-            log,
+            making,
         )?;
         for (name, lines) in [("build.txt", &env.build), ("requirements.txt", &env.packages)] {
             if lines.is_empty() {
@@ -31,7 +31,7 @@ pub(super) fn prepare(env: &PythonEnv, workshop: &Workshop<'_>) -> Result<Prepar
             fs::write(&file, PythonEnv::lines(lines, &env.directory)).map_err(Error::at("write", &file))?;
             let mut install = Command::new(place.join("bin/python"));
             install.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--requirement"]);
-            step(install.arg(&file), "packages could not be installed", workshop, log)?;
+            step(install.arg(&file), "packages could not be installed", workshop, making)?;
         }
         Ok(())
     })?;

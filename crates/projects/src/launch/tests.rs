@@ -118,7 +118,6 @@ fn launched(
     fs::write(folder.path().join("MLproject"), text).unwrap();
     let mut request = Request {
         uri: folder.path().display().to_string(),
-        entry_point: "main".to_owned(),
         parameters: vec![("p".to_owned(), value.to_owned())],
         ..Request::default()
     };
@@ -198,6 +197,49 @@ fn a_run_that_waits_for_us_learns_that_it_will_not_be() {
     let (outcome, _) = launched(&tracking, "echo {p}", "int", "x", |request| request.run_id = Some(run.id.clone()));
     assert!(outcome.is_err());
     assert_eq!(tracking.only().status, Status::Failed);
+}
+
+#[test]
+fn runs_within_a_killed_run_are_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("MLproject"), "entry_points: {main: {command: 'echo up; sleep 600'}}").unwrap();
+    let tracking = Memory::default();
+    let part = |parent: &str, status: Status| {
+        let tags = vec![("mlflow.parentRunId".to_owned(), parent.to_owned())];
+        let run = tracking.create_run(&NewRun { tags, ..NewRun::default() }).unwrap();
+        tracking.set_status(&run, status).unwrap();
+    };
+    part("run4", Status::Running);
+    part("run0", Status::Running);
+    part("run4", Status::Finished);
+    part("another", Status::Running);
+    let cancel = Cancel::default();
+    let console = Stopping(cancel.clone());
+    let host = Host {
+        tracking: &tracking,
+        console: &console,
+        cache: &Cache::at(folder.path().join("cache")),
+        cancel: &cancel,
+        clock: &SystemClock,
+        here: folder.path(),
+        variables: &[],
+        secrets: &[],
+    };
+    let outcome = launch(&Request { uri: ".".to_owned(), ..Request::default() }, host).unwrap();
+    assert_eq!((outcome.run.id.as_str(), outcome.status), ("run4", Status::Killed));
+    let states: Vec<Status> = tracking.runs.lock().unwrap().iter().map(|run| run.status).collect();
+    assert_eq!(states, [Status::Killed, Status::Killed, Status::Finished, Status::Running, Status::Killed]);
+}
+
+/// Stops the run as soon as it writes.
+struct Stopping(Cancel);
+
+impl Console for Stopping {
+    fn say(&self, _: &str) {}
+
+    fn write(&self, _: Stream, _: &[u8]) {
+        self.0.ask();
+    }
 }
 
 #[test]

@@ -44,8 +44,13 @@ impl Git<'_> {
         if url.starts_with('-') {
             return Err(refused(url));
         }
-        if let Some(version) = version.filter(|version| version.starts_with('-') || version.is_empty()) {
-            return Err(refused(version));
+        match version {
+            Some(version) if version.starts_with('-') => return Err(refused(version)),
+            // A colon or plus would make it a rule on what is fetched into what.
+            Some(version) if version.is_empty() || version.starts_with('+') || version.contains(':') => {
+                return Err(Error::usage(format!("--version {version:?} is no branch, tag or commit")));
+            }
+            _ => {}
         }
         self.expect(into, &["init", "--quiet"])?;
         self.expect(into, &["remote", "add", "origin", url])?;
@@ -80,9 +85,9 @@ impl Git<'_> {
                 return Ok(found);
             }
         }
-        let names =
-            self.ask(into, &["for-each-ref", "--format=%(refname:strip=-1)", "--count=20"])?.unwrap_or_default();
-        let names: Vec<&str> = names.lines().filter(|name| *name != "HEAD").collect();
+        let names = self.ask(into, &["for-each-ref", "--format=%(refname)", "--count=20"])?.unwrap_or_default();
+        let name = |text| ["refs/remotes/origin/", "refs/tags/"].iter().find_map(|kind| str::strip_prefix(text, kind));
+        let names: Vec<&str> = names.lines().filter_map(name).filter(|name| *name != "HEAD").collect();
         Err(Error::Source(format!(
             "{} has no branch, tag or commit {version:?}; it has {}",
             bare(url),

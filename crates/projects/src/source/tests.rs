@@ -42,6 +42,7 @@ fn repository() -> TempDir {
     git(path, &["checkout", "--quiet", "-b", "dev"]);
     fs::write(path.join("say"), "2").unwrap();
     git(path, &["commit", "--quiet", "--all", "-m", "two"]);
+    git(path, &["branch", "feat/x"]);
     git(path, &["checkout", "--quiet", "main"]);
     folder
 }
@@ -72,8 +73,16 @@ fn versions_of_a_repository() {
         assert!(!directory.exists());
     }
     let error = get(&url, Some("gone"), Path::new("/")).unwrap_err().to_string();
-    assert!(error.contains("\"gone\"") && error.contains("dev") && error.contains("v1"), "{error}");
-    assert!(get(&url, Some("--upload-pack=x"), Path::new("/")).is_err());
+    assert!(error.contains("\"gone\"") && error.ends_with("it has dev, feat/x, main, v1"), "{error}");
+    for (version, part) in [
+        ("--upload-pack=x", "begins with a dash"),
+        ("", "is no branch"),
+        ("main:refs/heads/evil", "is no branch"),
+        ("+main", "is no branch"),
+    ] {
+        let error = get(&url, Some(version), Path::new("/")).unwrap_err().to_string();
+        assert!(error.contains(part), "{version}: {error}");
+    }
     let error = get("git+file:///no/such/place", None, Path::new("/")).unwrap_err().to_string();
     assert!(error.contains("/no/such/place") && error.contains("cannot be read"), "{error}");
 }
@@ -178,6 +187,9 @@ fn a_zip_file() {
     let source = get(&format!("file://{}#sub", path.display()), None, folder.path()).unwrap();
     assert!(source.directory.join("run.sh").is_file());
     assert!(get("p.zip", Some("v1"), folder.path()).unwrap_err().to_string().contains("no versions"));
+    let (cancel, into) = (Cancel::default(), tempfile::tempdir().unwrap());
+    cancel.ask();
+    assert!(matches!(archive::unpack(&path, into.path(), &cancel), Err(Error::Cancelled)));
 }
 
 #[test]

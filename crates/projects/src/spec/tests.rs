@@ -65,7 +65,6 @@ fn faults_are_told_with_their_place() {
         ("entry_points: [a]\n", "line 1, column 15", "is to be a map"),
         ("entry_points:\n  main:\n    parameters: {}\n", "line 3", "no command"),
         ("entry_points:\n  main: {command: [a]}\n", "line 2, column 19", "is to be a text, and is a list"),
-        ("entry_points:\n  main: {command: c, parameters: {p: {default: [1]}}}\n", "line 2", "default"),
         ("- a\n", "line 1", "is to be a map"),
         ("", "line 1", "empty"),
     ] {
@@ -87,6 +86,11 @@ fn unknown_entry_points_list_those_that_exist() {
     let project = project("entry_points: {train: {command: c}, eval: {command: c}}\n").unwrap();
     let error = project.entry_point("main").unwrap_err().to_string();
     assert!(error.contains("train, eval"), "{error}");
+    let folder = folder(&[]);
+    std::fs::create_dir(folder.path().join("inner")).unwrap();
+    std::fs::write(folder.path().join("inner/MLproject"), "").unwrap();
+    let error = read(folder.path()).unwrap().entry_point("main").unwrap_err().to_string();
+    assert!(error.contains("add #inner to the address"), "{error}");
 }
 
 #[test]

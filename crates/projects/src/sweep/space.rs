@@ -140,7 +140,9 @@ impl Dimension {
                 let value = value as i64;
                 value.clamp(*low, *high).to_string()
             }
-            Values::Real { low, high, is_log, .. } => python_float(shorter(between(*low, *high, *is_log))),
+            Values::Real { low, high, is_log, .. } => {
+                python_float(shorter(between(*low, *high, *is_log)).clamp(*low, *high))
+            }
         }
     }
 }

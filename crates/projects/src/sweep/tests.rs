@@ -17,6 +17,8 @@ fn a_grid_has_every_combination() {
     assert_eq!(values("n=0..1/3", None), ["0", "1"]);
     assert_eq!(values("f=float:0..1/3", None), ["0.0", "0.5", "1.0"]);
     assert_eq!(values("lr=log:1e-4..1e-1/4", None), ["0.0001", "0.001", "0.01", "0.1"]);
+    assert_eq!(values("x=0.1234562..0.2/2", None), ["0.1234562", "0.2"]);
+    assert_eq!(values("x=0.1..0.12345612/2", None), ["0.1", "0.123456"]);
     assert_eq!(values("n=log:1..1000/4", None), ["1", "10", "100", "1000"]);
 }
 
