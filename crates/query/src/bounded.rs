@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 
 /// Bytes that one call makes of one batch, at most.
 const MOST_BYTES: u64 = 256 << 20;
-/// Bytes of an element of a list, about.
+/// Bytes of an element of a list, at least.
 const ELEMENT_BYTES: u64 = 16;
 
 /// What decides how much a function makes.
@@ -120,7 +120,7 @@ fn made(growth: Growth, args: &[ColumnarValue], rows: u64) -> Result<u64> {
             bytes.saturating_mul(most(1))
         }
         Growth::Characters => rows.saturating_mul(most(1)),
-        Growth::Elements => rows.saturating_mul(most(1)).saturating_mul(ELEMENT_BYTES),
+        Growth::Elements => rows.saturating_mul(most(1)).saturating_mul(args.first().map_or(0, bytes_of_one)),
         Growth::Span => {
             let (first, last) = match (numbers(0), numbers(1)) {
                 (Some(only), None) => ((0, 0), only),
@@ -134,6 +134,15 @@ fn made(growth: Growth, args: &[ColumnarValue], rows: u64) -> Result<u64> {
             rows.saturating_mul(widest / step.max(1)).saturating_mul(ELEMENT_BYTES)
         }
     })
+}
+
+/// Bytes of what is repeated, or of the list that grows, as a share of its batch.
+fn bytes_of_one(value: &ColumnarValue) -> u64 {
+    let bytes = match value {
+        ColumnarValue::Scalar(value) => value.size(),
+        ColumnarValue::Array(values) => values.get_array_memory_size() / values.len().max(1),
+    };
+    (bytes as u64).max(ELEMENT_BYTES)
 }
 
 fn text_bytes(texts: &ArrayRef) -> u64 {

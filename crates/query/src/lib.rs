@@ -10,6 +10,7 @@ mod answer;
 mod bounded;
 mod catalog;
 mod error;
+mod extremes;
 pub mod format;
 mod functions;
 mod kept;

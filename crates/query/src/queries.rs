@@ -89,6 +89,10 @@ pub struct Load {
 /// Tables of so many rows are read by one thread.
 const FEW_ROWS: u64 = 100_000;
 
+/// Stacks of the threads of queries, for plans as deep as the longest chain of operators. Address space, not memory: only
+/// what is used is taken.
+pub(crate) const STACK_BYTES: usize = 64 << 20;
+
 /// A query that takes longer is told in the log.
 const SLOW: Duration = Duration::from_secs(5);
 
@@ -168,6 +172,7 @@ impl Queries {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.threads.max(1))
             .thread_name("query")
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|error| Error::Internal(format!("threads for queries cannot be started: {error}")))?;

@@ -18,7 +18,7 @@ use crate::functions::{self, Lake};
 use crate::series::GroupSeries;
 use crate::table::STORE;
 use crate::yielding::Yielding;
-use crate::{Result, Settings, bounded};
+use crate::{Result, Settings, bounded, extremes};
 
 /// Consumers of memory that an error names.
 const TOLD_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(3).expect("it is three");
@@ -52,6 +52,7 @@ pub(crate) fn base(objects: &Arc<dyn ObjectStore>, settings: &Settings) -> Resul
         .with_physical_optimizer_rule(Arc::new(Yielding))
         .build();
     bounded::bound(&mut state)?;
+    extremes::mend(&mut state)?;
     Ok(state)
 }
 

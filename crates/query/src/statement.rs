@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use datafusion::common::{ParamValues, TableReference};
+use datafusion::common::{DataFusionError, ParamValues, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
@@ -14,6 +14,9 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, TableFactor, Value as Token, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Token as SqlToken, TokenWithSpan, Tokenizer};
 
 use crate::catalog;
 use crate::{Error, Parameters, Result, Unbound};
@@ -22,6 +25,11 @@ use crate::{Error, Parameters, Result, Unbound};
 const SQL_BYTES: usize = 1 << 20;
 /// How deep a statement may be nested.
 const DEPTH: usize = 64;
+/// Operators of a statement. A chain of them, such as `a OR b OR c`, is read without nesting and makes a plan
+/// as deep as it is long, which takes the square of it to plan; the threads of queries have stacks for that many ([`STACK_BYTES`](crate::queries::STACK_BYTES)).
+const LINKS: usize = 2_000;
+/// Queries that are put together by `UNION` and the like, and tables that are joined: planning takes the square of them.
+const PARTS: usize = 200;
 
 /// The one statement in `sql`, its parameters numbered.
 pub(crate) fn parse(sql: &str, parameters: &Parameters) -> Result<Statement> {
@@ -29,7 +37,10 @@ pub(crate) fn parse(sql: &str, parameters: &Parameters) -> Result<Statement> {
         return Err(Error::Invalid(format!("the statement has {} bytes; at most {SQL_BYTES} are taken", sql.len())));
     }
     let dialect = GenericDialect {};
-    let mut statements = DFParserBuilder::new(sql)
+    let tokens =
+        Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(ParserError::from).map_err(sql_error)?;
+    check_length(&tokens)?;
+    let mut statements = DFParserBuilder::new(tokens)
         .with_dialect(&dialect)
         .with_recursion_limit(DEPTH)
         .build()
@@ -41,11 +52,65 @@ pub(crate) fn parse(sql: &str, parameters: &Parameters) -> Result<Statement> {
             return Err(Error::Invalid(format!("one statement at a time, please: there are {}", more + 1)));
         }
     };
-    let mut tidy = Tidy { marks: 0, names: BTreeSet::new(), unbound: None, parameters };
+    let mut tidy = Tidy { marks: 0, tables: 0, names: BTreeSet::new(), unbound: None, parameters };
     let _whole = visit(&mut statement, &mut tidy);
+    if tidy.tables > PARTS {
+        let found = tidy.tables;
+        return Err(Error::Invalid(format!("the statement has {found} tables; at most {PARTS} are taken")));
+    }
     match tidy.unbound {
         None => Ok(statement),
         Some(message) => Err(Error::Unbound(Unbound { message, names: in_order(tidy.names) })),
+    }
+}
+
+fn sql_error(error: ParserError) -> Error {
+    DataFusionError::SQL(Box::new(error), None).into()
+}
+
+/// Refuses what would make too deep a plan, before anything is made of it.
+fn check_length(tokens: &[TokenWithSpan]) -> Result<()> {
+    let (mut links, mut parts) = (0, 0);
+    for token in tokens {
+        match &token.token {
+            SqlToken::Word(word) => match word.keyword {
+                Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::JOIN | Keyword::FROM => parts += 1,
+                Keyword::AND
+                | Keyword::AT
+                | Keyword::BETWEEN
+                | Keyword::COLLATE
+                | Keyword::DIV
+                | Keyword::ILIKE
+                | Keyword::IN
+                | Keyword::IS
+                | Keyword::LIKE
+                | Keyword::NOT
+                | Keyword::OR
+                | Keyword::REGEXP
+                | Keyword::RLIKE
+                | Keyword::SIMILAR
+                | Keyword::XOR => links += 1,
+                _ => {}
+            },
+            SqlToken::Number(..)
+            | SqlToken::SingleQuotedString(_)
+            | SqlToken::Placeholder(_)
+            | SqlToken::Whitespace(_)
+            | SqlToken::Comma
+            | SqlToken::Period
+            | SqlToken::LParen
+            | SqlToken::RParen => {}
+            _ => links += 1,
+        }
+    }
+    let (found, most, what) = if links > LINKS {
+        (links, LINKS, "operators; a long list of values is shorter as `IN (...)`, or as a parameter")
+    } else {
+        (parts, PARTS, "tables and queries put together")
+    };
+    match found > most {
+        true => Err(Error::Invalid(format!("the statement has {found} {what}; at most {most} are taken"))),
+        false => Ok(()),
     }
 }
 
@@ -68,6 +133,8 @@ fn visit(statement: &mut Statement, tidy: &mut Tidy<'_>) -> ControlFlow<()> {
 /// columns depend on them.
 struct Tidy<'a> {
     marks: usize,
+    /// Tables in `FROM`.
+    tables: usize,
     /// Parameters that were met.
     names: BTreeSet<String>,
     /// What is to be said of the first that has no value and needs one.
@@ -90,6 +157,7 @@ impl VisitorMut for Tidy<'_> {
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        self.tables += 1;
         let TableFactor::Table { args: Some(arguments), name: function, .. } = factor else {
             return ControlFlow::Continue(());
         };

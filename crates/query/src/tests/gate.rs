@@ -160,3 +160,40 @@ fn with_lake<T>(test: impl AsyncFnOnce(&Lake) -> T) -> T {
     });
     runtime.block_on(test(lake))
 }
+
+#[tokio::test]
+async fn long_chains_are_answered_or_refused() {
+    let lake = Lake::open().await;
+    let chain = |links: usize, first: &str, link: &str| format!("SELECT {first}{}", link.repeat(links));
+    // As long as is taken, of links that the optimizer cannot do away with at once.
+    let run = lake.run_in("0", "r").await;
+    lake.metrics(&run, "m", [(1, 0.5)]).await;
+    for (first, link, links) in [
+        ("step", "+step", 1_900),
+        ("run_id", "||run_id", 1_900),
+        ("step", "::BIGINT", 900),
+        ("step=0", " OR step=1", 900),
+        ("step", " IS NULL", 900),
+    ] {
+        let sql = format!("{} FROM metrics", chain(links, first, link));
+        let rows = lake.batches(Request::new(sql)).await.unwrap_or_else(|error| panic!("{link}: {error}"));
+        assert_eq!(lines(&rows).len(), 1, "{link}");
+    }
+    assert_eq!(lake.ask(&format!("{} FROM metrics", chain(150, "1", " UNION ALL SELECT 1"))).await.len(), 151);
+    // Longer ones, up to the longest statement there may be.
+    for (first, link) in
+        [("1", "+1"), ("1=1", " OR 1=1"), ("1", "::INT"), ("1", "-  -1"), ("'a'", "||'a'"), ("1", " IS NULL")]
+    {
+        for links in [2_100, 1_000_000 / link.len()] {
+            let error = lake.batches(Request::new(chain(links, first, link))).await.expect_err(link);
+            assert!(error.to_string().contains("operators; "), "{link}: {error}");
+        }
+    }
+    for (first, link) in [("1", " UNION ALL SELECT 1"), ("1 FROM runs", " CROSS JOIN runs"), ("1 FROM runs", ", runs")]
+    {
+        let error = lake.refusal(&chain(250, first, link)).await;
+        assert!(error.to_string().contains("tables"), "{link}: {error}");
+    }
+    let values = (0..20_000).map(|number| format!("'{number}'")).collect::<Vec<_>>().join(",");
+    assert_eq!(lake.ask(&format!("SELECT count(*) FROM runs WHERE run_id IN ({values})")).await, ["0"]);
+}

@@ -272,3 +272,42 @@ async fn few_rows_take_one_thread() {
     let series = "EXPLAIN SELECT value, count(*) FROM generate_series(1, 3) GROUP BY value";
     assert!(lake.ask(series).await.join("\n").contains("RepartitionExec"));
 }
+
+#[tokio::test]
+async fn extremes_by_group_are_those_without_groups() {
+    let lake = Lake::with(Settings { threads: 2, ..Settings::default() }).await;
+    let run = lake.run_in("0", "r").await;
+    let (nan, inf) = (f64::NAN, f64::INFINITY);
+    let series = [
+        ("after", vec![5.0, nan, 1.0], "NaN|1.0"),
+        ("before", vec![nan, 5.0], "NaN|5.0"),
+        ("low", vec![-inf, -inf], "-inf|-inf"),
+        ("high", vec![inf], "inf|inf"),
+        ("both", vec![0.0, inf, -inf], "inf|-inf"),
+        ("nothing", vec![nan, -nan], "NaN|NaN"),
+    ];
+    for (key, values, _) in &series {
+        lake.metrics(&run, key, (0..).zip(values.iter().copied())).await;
+    }
+    let grouped = "SELECT key, max(value), min(value) FROM metrics GROUP BY key ORDER BY key";
+    let filtered =
+        "SELECT key, max(value) FILTER (WHERE step > 100 AND value < 9) FROM metrics GROUP BY key ORDER BY key LIMIT 1";
+    for place in ["memory", "files"] {
+        let mut wanted = Vec::new();
+        for (key, _, extremes) in &series {
+            let sql = format!("SELECT max(value), min(value) FROM metrics WHERE key = '{key}'");
+            assert_eq!(lake.ask(&sql).await, [*extremes], "{key} in {place}");
+            wanted.push(format!("{key}|{extremes}"));
+        }
+        wanted.sort_unstable();
+        assert_eq!(lake.ask(grouped).await, wanted, "in {place}");
+        assert_eq!(lake.ask(filtered).await, ["after|-"], "in {place}");
+        let wide = "SELECT v, max(x), min(x), max(y) FROM (VALUES ('a', 1.5, 1), ('a', 'NaN'::DOUBLE, 2), ('b', NULL, 3)) t(v, x, y) GROUP BY v ORDER BY v";
+        assert_eq!(lake.ask(wide).await, ["a|NaN|1.5|2", "b|-|-|3"]);
+        let narrow = "SELECT v, max(x::FLOAT), min(x::FLOAT) FROM (VALUES ('a', 1.5), ('a', 'NaN'::DOUBLE), ('a', 0.5)) t(v, x) GROUP BY v";
+        assert_eq!(lake.ask(narrow).await, ["a|NaN|0.5"]);
+        let most = "SELECT key, max(value) AS most FROM metrics GROUP BY key ORDER BY most DESC, key LIMIT 4";
+        assert_eq!(lake.ask(most).await, ["after|NaN", "before|NaN", "nothing|NaN", "both|inf"], "in {place}");
+        lake.flush().await;
+    }
+}
