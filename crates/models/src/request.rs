@@ -11,6 +11,9 @@ mod tensors;
 
 use arrow_array::RecordBatch;
 
+pub(crate) use columns::JSON_COLUMN;
+pub(crate) use tensors::{DTYPE, SHAPE};
+
 use crate::json::Json;
 use crate::signature::{Column, Kind, Schema, Signature};
 

@@ -17,7 +17,7 @@ use crate::json::Json;
 use crate::signature::{Kind, Simple, Tensor};
 
 /// In the metadata of a column whose texts are JSON: the model gets what they say.
-const JSON_COLUMN: &str = "runlake.json";
+pub(crate) const JSON_COLUMN: &str = "runlake.json";
 
 type Built = (Field, ArrayRef);
 

@@ -19,6 +19,8 @@ enum Kind {
     Number,
     Integer,
     Time,
+    Truth,
+    Map,
 }
 
 /// A column that batches may have.
@@ -61,11 +63,28 @@ const RUNS: &[Known] = &[
     known("parent_run_id", Kind::Text, false),
 ];
 
+const INFERENCES: &[Known] = &[
+    known("request_id", Kind::Text, true),
+    known("row", Kind::Integer, false),
+    known("time", Kind::Time, false),
+    known("model", Kind::Text, true),
+    known("registered_model", Kind::Text, false),
+    known("version", Kind::Integer, false),
+    known("model_id", Kind::Text, false),
+    known("is_shadow", Kind::Truth, false),
+    known("status", Kind::Integer, true),
+    known("latency_ms", Kind::Number, true),
+    known("inputs", Kind::Map, false),
+    known("output", Kind::Text, false),
+    known("error", Kind::Text, false),
+];
+
 const fn columns_of(target: Target) -> &'static [Known] {
     match target {
         Target::Metrics => METRICS,
         Target::Params | Target::Tags => PAIRS,
         Target::Runs => RUNS,
+        Target::InferenceLog => INFERENCES,
     }
 }
 
@@ -120,9 +139,17 @@ impl Kind {
                 given.is_integer() || matches!(given, DataType::Timestamp(..)),
                 "a timestamp of any unit, or an integer: milliseconds since 1970",
             ),
+            Self::Truth => (*given == DataType::Boolean, "a boolean"),
+            Self::Map => (is_map_of_texts(given), "a map from text to text (Utf8 both)"),
         };
         (!fits).then_some(takes)
     }
+}
+
+fn is_map_of_texts(given: &DataType) -> bool {
+    let DataType::Map(entries, _) = given else { return false };
+    let DataType::Struct(fields) = entries.data_type() else { return false };
+    fields.len() == 2 && fields.iter().all(|field| *field.data_type() == DataType::Utf8)
 }
 
 fn is_text(given: &DataType) -> bool {
@@ -182,6 +209,40 @@ pub(super) fn steps(array: Option<&ArrayRef>, rows: usize) -> Result<Vec<i64>, R
     match array {
         None => Ok(vec![0; rows]),
         Some(array) => integers(array, "step", 0),
+    }
+}
+
+/// Integers that count from 0: -1 where there is none.
+pub(super) fn counts(array: Option<&ArrayRef>, rows: usize, name: &str) -> Result<Vec<i64>, Refused> {
+    let Some(array) = array else { return Ok(vec![-1; rows]) };
+    let counts = integers(array, name, -1)?;
+    let is_given = |row: usize| array.is_valid(row);
+    match counts.iter().enumerate().find(|(row, count)| **count < 0 && is_given(*row)) {
+        None => Ok(counts),
+        Some((row, count)) => Err(Refused::invalid(row, format!("the {name} is {count}; it counts from 0"))),
+    }
+}
+
+/// Truth values, `false` where there is none.
+pub(super) fn truths(array: Option<&ArrayRef>, rows: usize) -> Vec<bool> {
+    match array.and_then(|array| array.as_boolean_opt()) {
+        None => vec![false; rows],
+        Some(array) => (0..rows).map(|row| array.is_valid(row) && array.value(row)).collect(),
+    }
+}
+
+/// The entries of a row of a map from text to text; entries without a value are left out.
+pub(super) fn entries(array: Option<&ArrayRef>, row: usize) -> Vec<(String, String)> {
+    let Some(map) = array.and_then(|array| array.as_map_opt()).filter(|map| map.is_valid(row)) else {
+        return Vec::new();
+    };
+    let entries = map.value(row);
+    match (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_string_opt::<i32>()) {
+        (Some(keys), Some(values)) => (0..entries.len())
+            .filter(|at| values.is_valid(*at))
+            .map(|at| (keys.value(at).to_owned(), values.value(at).to_owned()))
+            .collect(),
+        _ => Vec::new(),
     }
 }
 
