@@ -39,7 +39,7 @@ def test_a_dockerfile_that_a_linter_takes(model, tmp_path):
     assert (image / "runlake").read_text() == "the program" and (image / "model" / "MLmodel").is_file()
     text = (image / "Dockerfile").read_text()
     minor = ".".join(str(part) for part in sys.version_info[:2])
-    assert f"FROM python:{minor}-slim" in text and "USER runlake" in text
+    assert f"FROM python:{minor}-slim" in text and "USER 10001" in text
     assert cli("generate-dockerfile", "-m", str(model), "-d", str(image), "--program", str(program)).returncode == 2
     linter = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if linter is None:

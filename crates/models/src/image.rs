@@ -40,7 +40,7 @@ pub fn dockerfile(base: &Base) -> String {
          COPY runlake /usr/local/bin/runlake\n\
          {make}\
          RUN useradd --create-home --uid 10001 runlake\n\
-         USER runlake\n\
+         USER 10001\n\
          EXPOSE {PORT}\n\
          ENTRYPOINT [\"runlake\", \"models\", \"serve\", \"--model\", \"/opt/model\", \"--host\", \"0.0.0.0\", \"--port\", \
          \"{PORT}\", {engine}]\n\

@@ -20,7 +20,6 @@ enum Kind {
     Integer,
     Time,
     Truth,
-    Map,
 }
 
 /// A column that batches may have.
@@ -74,7 +73,7 @@ const INFERENCES: &[Known] = &[
     known("is_shadow", Kind::Truth, false),
     known("status", Kind::Integer, true),
     known("latency_ms", Kind::Number, true),
-    known("inputs", Kind::Map, false),
+    known("inputs", Kind::Text, false),
     known("output", Kind::Text, false),
     known("error", Kind::Text, false),
 ];
@@ -140,16 +139,9 @@ impl Kind {
                 "a timestamp of any unit, or an integer: milliseconds since 1970",
             ),
             Self::Truth => (*given == DataType::Boolean, "a boolean"),
-            Self::Map => (is_map_of_texts(given), "a map from text to text (Utf8 both)"),
         };
         (!fits).then_some(takes)
     }
-}
-
-fn is_map_of_texts(given: &DataType) -> bool {
-    let DataType::Map(entries, _) = given else { return false };
-    let DataType::Struct(fields) = entries.data_type() else { return false };
-    fields.len() == 2 && fields.iter().all(|field| *field.data_type() == DataType::Utf8)
 }
 
 fn is_text(given: &DataType) -> bool {
@@ -228,21 +220,6 @@ pub(super) fn truths(array: Option<&ArrayRef>, rows: usize) -> Vec<bool> {
     match array.and_then(|array| array.as_boolean_opt()) {
         None => vec![false; rows],
         Some(array) => (0..rows).map(|row| array.is_valid(row) && array.value(row)).collect(),
-    }
-}
-
-/// The entries of a row of a map from text to text; entries without a value are left out.
-pub(super) fn entries(array: Option<&ArrayRef>, row: usize) -> Vec<(String, String)> {
-    let Some(map) = array.and_then(|array| array.as_map_opt()).filter(|map| map.is_valid(row)) else {
-        return Vec::new();
-    };
-    let entries = map.value(row);
-    match (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_string_opt::<i32>()) {
-        (Some(keys), Some(values)) => (0..entries.len())
-            .filter(|at| values.is_valid(*at))
-            .map(|at| (keys.value(at).to_owned(), values.value(at).to_owned()))
-            .collect(),
-        _ => Vec::new(),
     }
 }
 

@@ -4,12 +4,13 @@ use arrow_array::{Array as _, RecordBatch};
 use runlake_types::rows::Inference;
 use runlake_types::{Timestamp, WriteBatch};
 use rustc_hash::FxHashSet;
+use serde_json::Value;
 
 use super::texts::{NONE, Texts};
 use super::{Content, Refused, Rows, columns};
 use crate::text;
 
-/// Longest of each text, and of the inputs of a row together.
+/// Longest of each text.
 const MOST_BYTES: usize = 1 << 16;
 /// Memory of a row on its way beside its texts, which are there twice.
 const ROW_BYTES: usize = 512;
@@ -28,9 +29,9 @@ pub(super) fn read(batch: &RecordBatch, now: Timestamp) -> Result<Rows, Refused>
         check_id(id, *row)?;
     }
     let models = Texts::required(batch, "model")?;
-    let [registered, model_ids, outputs, errors] =
-        ["registered_model", "model_id", "output", "error"].map(|name| Texts::optional(batch, name));
-    let (registered, model_ids, outputs, errors) = (registered?, model_ids?, outputs?, errors?);
+    let [registered, model_ids, inputs, outputs, errors] =
+        ["registered_model", "model_id", "inputs", "output", "error"].map(|name| Texts::optional(batch, name));
+    let (registered, model_ids, inputs, outputs, errors) = (registered?, model_ids?, inputs?, outputs?, errors?);
     for (texts, name) in [(Some(&models), "model"), (registered.as_ref(), "registered_model")].into_iter().chain([
         (model_ids.as_ref(), "model_id"),
         (outputs.as_ref(), "output"),
@@ -48,14 +49,9 @@ pub(super) fn read(batch: &RecordBatch, now: Timestamp) -> Result<Rows, Refused>
     let latencies = columns::values(latencies)?;
     let times = columns::times(columns::column(batch, "time"), count, "time", now.micros())?;
     let shadows = columns::truths(columns::column(batch, "is_shadow"), count);
-    let inputs = columns::column(batch, "inputs");
     let mut rows = Vec::with_capacity(count);
     for row in 0..count {
-        let inputs = columns::entries(inputs, row);
-        let bytes: usize = inputs.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if bytes > MOST_BYTES {
-            return Err(Refused::invalid(row, format!("the inputs have {bytes} bytes; they may have {MOST_BYTES}")));
-        }
+        let inputs = values(text_of(inputs.as_ref(), row), row)?;
         rows.push(Inference {
             request_id: ids.distinct[ids.codes[row] as usize].0.to_owned(),
             row: numbers[row].max(0),
@@ -79,6 +75,19 @@ pub(super) fn read(batch: &RecordBatch, now: Timestamp) -> Result<Rows, Refused>
     let registered = rows.iter().enumerate().filter_map(first).collect();
     let content = Content::Inferences(InferenceRows { rows, registered });
     Ok(Rows { count, runs: Vec::new(), homes: Vec::new(), content })
+}
+
+/// The entries of a JSON object: texts as they are, other values as JSON, null left out.
+fn values(json: Option<String>, row: usize) -> Result<Vec<(String, String)>, Refused> {
+    let Some(json) = json else { return Ok(Vec::new()) };
+    let entries: serde_json::Map<String, Value> = serde_json::from_str(&json)
+        .map_err(|error| Refused::invalid(row, format!("the inputs are no JSON object: {error}")))?;
+    let text = |value: Value| match value {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    };
+    Ok(entries.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect())
 }
 
 fn check_id(id: &str, row: usize) -> Result<(), Refused> {
