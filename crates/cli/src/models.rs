@@ -211,6 +211,7 @@ async fn scorer(model: &MlModel, folder: &Path, environment: &EnvironmentArgs, t
     if let Some(graph) = graph_of(model, folder, environment.engine)? {
         return Ok(native(model, graph, 1, timeout));
     }
+    model.python().map_err(failure)?;
     let python = python_of(model, folder, environment)?;
     let settings = PoolSettings {
         python,

@@ -519,7 +519,8 @@ async fn what_models_answered_is_written_once_per_request_and_row() {
     }
     let rows = Rows::read(Target::InferenceLog, &two, NOW, true).expect("reads");
     assert_eq!(rows.registered(), [(Some("forest".to_owned()), 0), (None, 1)]);
-    let found: Vec<Inference> = lake.engine().view().scan(&KeyBuilder::default().text("r").build()).await.expect("reads");
+    let found: Vec<Inference> =
+        lake.engine().view().scan(&KeyBuilder::default().text("r").build()).await.expect("reads");
     assert_eq!(found.len(), 2);
     assert_eq!(found[0].inputs, [("a".to_owned(), "1.5".to_owned()), ("c".to_owned(), "[1]".to_owned())]);
     assert_eq!((found[0].version, found[0].is_shadow, found[0].time), (Some(3), true, NOW));
