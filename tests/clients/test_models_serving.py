@@ -358,9 +358,12 @@ def test_hostile_bodies(models, tmp_path):
         assert scorer.post(b"\x1f\x8b", headers={"Content-Encoding": "gzip"}).status_code == 415
         claim = b"\xff\xff\xff\xff\xff\xff\xff\x7f"
         assert scorer.post(claim, "application/vnd.apache.arrow.stream").status_code == 400
-        slow = [socket.create_connection(("127.0.0.1", scorer.port)) for _ in range(900)]
-        for connection in slow[:100]:
-            connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        slow = []
+        for number in range(900):
+            slow.append(socket.create_connection(("127.0.0.1", scorer.port)))
+            if number < 100:
+                head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+                slow[-1].sendall(head + b"{")
         assert scorer.post(split(COLUMNS, ROW)).json() == {"predictions": [0]}
         slow[0].settimeout(30)
         assert b" 408 " in slow[0].recv(100)

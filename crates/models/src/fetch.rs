@@ -1,7 +1,7 @@
 //! Finding a model by its URI, and its files: from a folder, a store, or through a tracking server.
 //!
 //! What is fetched is kept in `models/<hash of its files>` below the cache, under names that lead nowhere else; where it came
-//! from is remembered with the listing and the MLmodel file it had, so that the next fetch of the same asks only for those.
+//! from is remembered with the listing and the `MLmodel` file it had, so that the next fetch of the same asks only for those.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -76,7 +76,7 @@ impl Tracking {
         text(&made["model_version"]["version"])
     }
 
-    /// Writes files below an `mlflow-artifacts:` place; MLmodel last, by which a folder is a model.
+    /// Writes files below an `mlflow-artifacts:` place; `MLmodel` last, by which a folder is a model.
     async fn upload(&self, place: &str, files: &[(String, Vec<u8>)]) -> Result {
         if !place.starts_with("mlflow-artifacts:") {
             return Err(Error::fetch(format!("{place} is not written through the server, which alone is known here")));

@@ -26,6 +26,7 @@ use tract_onnx::pb::tensor_shape_proto::dimension::Value as Length;
 use tract_onnx::pb::type_proto::Value as TypeValue;
 use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto};
 use tract_onnx::prelude::*;
+#[allow(clippy::wildcard_imports, reason = "its macros name what they need without a path")]
 use tract_onnx::tract_hir::internal::*;
 
 use crate::mlmodel::{MlModel, inside};
@@ -34,7 +35,7 @@ use crate::request::Request;
 use crate::signature::{Schema, Signature, Tensor as TensorSpec};
 use crate::{Error, Result};
 
-/// The flavor's name in the file MLmodel.
+/// The flavor's name in the file `MLmodel`.
 pub const FLAVOR: &str = "onnx";
 /// Operators that a sentence names at most.
 const MOST_NAMED: usize = 8;
@@ -186,7 +187,7 @@ fn signature(inputs: &[Port], outputs: Option<Vec<TensorSpec>>) -> Signature {
     let inputs = inputs.iter().map(|port| TensorSpec {
         name: Some(port.name.clone()),
         dtype: dtype(port.kind).to_owned(),
-        shape: port.shape.iter().map(|length| length.map_or(-1, |length| length as i64)).collect(),
+        shape: port.shape.iter().map(|length| length.map_or(-1, signed)).collect(),
     });
     Signature { inputs: Some(Schema::Tensors(inputs.collect())), outputs: outputs.map(Schema::Tensors), params: None }
 }
@@ -328,10 +329,14 @@ fn dtype(kind: DatumType) -> &'static str {
 
 fn spec(output: &ValueInfoProto) -> Option<TensorSpec> {
     let TypeValue::TensorType(tensor) = output.r#type.as_ref()?.value.as_ref()?;
-    let shape =
-        tensor.shape.as_ref()?.dim.iter().map(|dim| length(dim.value.as_ref()).map_or(-1, |length| length as i64));
+    let shape = tensor.shape.as_ref()?.dim.iter().map(|dim| length(dim.value.as_ref()).map_or(-1, signed));
     let dtype = dtype(kind(tensor.elem_type)?).to_owned();
     Some(TensorSpec { name: Some(output.name.clone()), dtype, shape: shape.collect() })
+}
+
+/// A length as signatures have it.
+fn signed(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
 }
 
 /// Makes a graph ready for a number of rows, or for any.

@@ -68,7 +68,7 @@ impl std::fmt::Debug for ServeSettings {
 pub struct Loaded {
     /// Who scores it.
     pub scorer: Scorer,
-    /// Its MLmodel file.
+    /// Its `MLmodel` file.
     pub model: MlModel,
     /// The registered model and its version.
     pub registered: Option<(String, String)>,

@@ -120,7 +120,9 @@ fn of_records(rows: &[Json]) -> Columns<'_> {
             columns[place].1.push(value);
         }
     }
-    columns.iter_mut().for_each(|(_, cells)| cells.resize(rows.len(), ABSENT));
+    for (_, cells) in &mut columns {
+        cells.resize(rows.len(), ABSENT);
+    }
     columns
 }
 
@@ -155,7 +157,9 @@ fn array(cells: &[&Json]) -> ArrayRef {
         let mut lists = ListBuilder::new(Float64Builder::new());
         for cell in cells {
             if let Json::List(items) = cell {
-                items.iter().for_each(|item| lists.values().append_option(number(item)));
+                for item in items {
+                    lists.values().append_option(number(item));
+                }
             }
             lists.append(matches!(cell, Json::List(_)));
         }

@@ -6,7 +6,7 @@ use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use tract_onnx::prelude::*;
 
-use super::{Onnx, Port, dtype};
+use super::{Onnx, Port, dtype, signed};
 use crate::json::Json;
 use crate::request::{DTYPE, Input, JSON_COLUMN, Request, SHAPE};
 
@@ -40,7 +40,7 @@ impl Port {
         let fits = shape.len() == self.shape.len()
             && shape.iter().zip(&self.shape).all(|(have, want)| want.is_none_or(|want| want == *have));
         if !fits {
-            let wanted: Vec<i64> = self.shape.iter().map(|length| length.map_or(-1, |length| length as i64)).collect();
+            let wanted: Vec<i64> = self.shape.iter().map(|length| length.map_or(-1, signed)).collect();
             return Err(format!(
                 "the input {:?} has the shape {shape:?}, and the model takes {wanted:?} (-1 is any length)",
                 self.name

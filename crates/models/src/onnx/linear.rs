@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
+#[allow(clippy::wildcard_imports, reason = "its macros name what they need without a path")]
 use tract_onnx::tract_hir::internal::*;
 
 use super::node::{Attributes, Labels};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tract_onnx::pb::{AttributeProto, NodeProto};
+#[allow(clippy::wildcard_imports, reason = "its macros name what they need without a path")]
 use tract_onnx::tract_hir::internal::*;
 
 pub(super) struct Attributes<'a>(&'a NodeProto);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
+#[allow(clippy::wildcard_imports, reason = "its macros name what they need without a path")]
 use tract_onnx::tract_hir::internal::*;
 
 use super::node::{Attributes, Labels};
@@ -328,9 +329,13 @@ pub(super) fn logistic(score: f32) -> f32 {
 
 pub(super) fn softmax(scores: &mut [f32]) {
     let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    scores.iter_mut().for_each(|score| *score = (*score - most).exp());
+    for score in scores.iter_mut() {
+        *score = (*score - most).exp();
+    }
     let sum: f32 = scores.iter().sum();
-    scores.iter_mut().for_each(|score| *score /= sum);
+    for score in scores {
+        *score /= sum;
+    }
 }
 
 /// The operator. With labels it classifies.

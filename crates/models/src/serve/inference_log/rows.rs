@@ -51,7 +51,7 @@ pub(super) fn of(
     outputs.resize(inputs.len(), None);
     let rows = inputs.into_iter().zip(outputs).take(MOST_ROWS).enumerate();
     rows.map(|(at, (inputs, output))| Row {
-        row: at as i64,
+        row: i64::try_from(at).unwrap_or(i64::MAX),
         inputs,
         output: output.filter(|output| output.len() <= MOST_BYTES),
         error: error.clone(),
@@ -189,7 +189,9 @@ fn outputs(answer: &[u8], rows: usize) -> Vec<Option<String>> {
 pub(super) fn batch(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
     let text = |value: fn(&Row) -> Option<&str>| {
         let mut texts = StringBuilder::new();
-        rows.iter().for_each(|row| texts.append_option(value(row)));
+        for row in rows {
+            texts.append_option(value(row));
+        }
         Arc::new(texts.finish()) as ArrayRef
     };
     let (mut numbers, mut versions, mut statuses) = (Int64Builder::new(), Int64Builder::new(), Int64Builder::new());

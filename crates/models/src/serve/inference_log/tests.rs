@@ -44,7 +44,9 @@ fn table() -> Input {
     Input::Frame(batch.unwrap())
 }
 
-fn told(rows: &[Row]) -> Vec<(Vec<(&str, &str)>, Option<&str>)> {
+type Told<'a> = (Vec<(&'a str, &'a str)>, Option<&'a str>);
+
+fn told(rows: &[Row]) -> Vec<Told<'_>> {
     rows.iter()
         .map(|row| {
             let inputs = row.inputs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
