@@ -14,6 +14,7 @@ mod null_flight;
 mod peer;
 mod report;
 mod server;
+mod serving;
 mod sql;
 mod stats;
 
@@ -102,6 +103,8 @@ enum Group {
     Sql,
     /// Rows read over Arrow Flight.
     FlightRead,
+    /// Models over HTTP, beside `mlflow models serve`.
+    Serving,
 }
 
 fn main() -> Result<()> {
@@ -192,6 +195,9 @@ async fn measure(args: Args) -> Result<()> {
     }
     if wanted(Group::FlightRead) {
         flight_read::flight_read(&setup, scale, &mut report).await?;
+    }
+    if wanted(Group::Serving) {
+        serving::serving(&setup, scale, &mut report).await?;
     }
     let servers = [Kind::Runlake, Kind::Mlflow, Kind::MlflowOne].map(Kind::name);
     println!("{}", report.table(if setup.python.is_some() { &servers } else { &servers[..1] }));

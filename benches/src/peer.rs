@@ -9,6 +9,7 @@ use crate::figures::{self, Scale};
 use crate::server::{Kind, Setup};
 
 const MLFLOW: &str = "mlflow==3.17.*";
+const SERVERS: [&str; 6] = [MLFLOW, "scikit-learn", "skl2onnx", "onnxruntime", "onnx", "pyarrow"];
 const READERS: [&str; 6] =
     ["duckdb==1.*", "deltalake==1.*", "pandas==2.*", "pyarrow", "polars==1.*", "adbc-driver-flightsql==1.*"];
 
@@ -20,6 +21,11 @@ pub(crate) fn environment(folder: &Path) -> Result<PathBuf> {
 /// The same with what reads the tables of a lake.
 pub(crate) fn readers(folder: &Path) -> Result<PathBuf> {
     python_with(&folder.join("venv-readers"), &READERS)
+}
+
+/// The same with what models are saved and served with.
+pub(crate) fn servers(folder: &Path) -> Result<PathBuf> {
+    python_with(&folder.join("venv-serving"), &SERVERS)
 }
 
 fn python_with(venv: &Path, packages: &[&str]) -> Result<PathBuf> {

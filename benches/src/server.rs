@@ -74,33 +74,41 @@ impl Setup {
     pub(crate) async fn start(&self, kind: Kind, name: &str) -> Result<Server> {
         let data = self.data(kind, name);
         std::fs::create_dir_all(&data)?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut command = match kind {
-            Kind::Runlake => {
-                let mut command = Command::new(&self.runlake);
-                command.args(["server", "--port", &port.to_string(), "--lake"]).arg(data.join("lake"));
-                command.args(&self.runlake_args);
-                command
-            }
-            Kind::Mlflow | Kind::MlflowOne => {
-                let python = self.python.as_ref().context("MLflow is left out")?;
-                let mut command = Command::new(python);
-                command.args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", &port.to_string()]);
-                command.arg("--backend-store-uri").arg(format!("sqlite:///{}", data.join("mlflow.db").display()));
-                command.arg("--artifacts-destination").arg(data.join("artifacts"));
-                if kind == Kind::MlflowOne {
-                    command.args(["--workers", "1"]);
+        self.spawn(kind, |port| {
+            Ok(match kind {
+                Kind::Runlake => {
+                    let mut command = Command::new(&self.runlake);
+                    command.args(["server", "--port", &port.to_string(), "--lake"]).arg(data.join("lake"));
+                    command.args(&self.runlake_args);
+                    command
                 }
-                // Its job queue is no part of tracking.
-                command.env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false");
-                command
-            }
-            Kind::Null | Kind::NullFlight => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args([if kind == Kind::Null { "null-server" } else { "null-flight" }, &port.to_string()]);
-                command
-            }
-        };
+                Kind::Mlflow | Kind::MlflowOne => {
+                    let python = self.python.as_ref().context("MLflow is left out")?;
+                    let mut command = Command::new(python);
+                    command.args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", &port.to_string()]);
+                    command.arg("--backend-store-uri").arg(format!("sqlite:///{}", data.join("mlflow.db").display()));
+                    command.arg("--artifacts-destination").arg(data.join("artifacts"));
+                    if kind == Kind::MlflowOne {
+                        command.args(["--workers", "1"]);
+                    }
+                    // Its job queue is no part of tracking.
+                    command.env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false");
+                    command
+                }
+                Kind::Null | Kind::NullFlight => {
+                    let mut command = Command::new(std::env::current_exe()?);
+                    command.args([if kind == Kind::Null { "null-server" } else { "null-flight" }, &port.to_string()]);
+                    command
+                }
+            })
+        })
+        .await
+    }
+
+    /// Starts a server by the command that `command` makes for its port.
+    pub(crate) async fn spawn(&self, kind: Kind, command: impl FnOnce(u16) -> Result<Command>) -> Result<Server> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut command = command(port)?;
         let log = File::create(self.folder.join("server.log"))?;
         let started = Instant::now();
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;

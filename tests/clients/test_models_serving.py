@@ -1,7 +1,6 @@
 """`runlake models`: stock flavors, saved by the stock client, scored by us as MLflow's own server scores them."""
 
 import concurrent.futures
-import contextlib
 import json
 import os
 import signal
@@ -13,7 +12,8 @@ import time
 
 import pytest
 
-from support.server import binary, free_port
+from support.scorer import JSON, Scorer, mlflow_servers
+from support.server import binary
 
 pytest.importorskip("pyarrow")
 sklearn = pytest.importorskip("sklearn")
@@ -34,7 +34,6 @@ pytestmark = pytest.mark.runlake("a program of its own, beside the server")
 # The processes that load the models below cannot import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-JSON = "application/json"
 COLUMNS = ["sl", "sw", "pl", "pw"]
 ROW = [5.1, 3.5, 1.4, 0.2]
 RECORD = {"i": 1, "l": 2, "d": 2.5, "b": True, "s": "x", "y": "aGk=", "t": "2020-01-02T03:04:05", "o": 7}
@@ -111,54 +110,6 @@ def models(tmp_path_factory):
     return {name: root / name for name in ["iris", *signatures]}
 
 
-class Scorer:
-    """`runlake models serve` with the Python of these tests."""
-
-    def __init__(self, folder, *args, env=None):
-        self.port = free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.log_path = folder / f"scorer-{self.port}.log"
-        command = [binary(), "models", "serve", "--port", str(self.port), "--env-manager", "local", "--python", sys.executable]
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([*command, *args], stdout=log, stderr=log, env={**os.environ, **(env or {})})
-
-    def __enter__(self):
-        try:
-            return self.ready()
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def ready(self):
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.log()
-            with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{self.uri}/ping", timeout=5).status_code == 200:
-                    return self
-            time.sleep(0.05)
-        raise AssertionError(f"not ready\n{self.log()}")
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        finally:
-            self.process.kill()
-
-    def log(self):
-        return self.log_path.read_text(errors="replace")[-4000:]
-
-    def post(self, body, kind=JSON, path="/invocations", **kwargs):
-        data = body if isinstance(body, (bytes, str)) else json.dumps(body)
-        headers = {"Content-Type": kind, **kwargs.pop("headers", {})}
-        return requests.post(self.uri + path, data=data, headers=headers, timeout=60, **kwargs)
-
-    def workers(self):
-        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
-        return [int(pid) for pid in found.stdout.split()]
-
-
 @pytest.fixture(scope="module")
 def ours(models, tmp_path_factory):
     args = [word for name, folder in models.items() for word in ("-m", f"{name}={folder}")]
@@ -168,28 +119,8 @@ def ours(models, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def theirs(models):
-    """MLflow's own scoring server for each model, in this process."""
-    import uvicorn
-    from mlflow.pyfunc import scoring_server
-
-    servers, uris = [], {}
-    for name, folder in models.items():
-        app = scoring_server.init(mlflow.pyfunc.load_model(str(folder)))
-        port = free_port()
-        server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical"))
-        threading.Thread(target=server.run, daemon=True).start()
-        servers.append(server)
-        uris[name] = f"http://127.0.0.1:{port}/invocations"
-    for uri in uris.values():
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(requests.RequestException):
-                requests.get(uri.replace("invocations", "ping"), timeout=5)
-                break
-            time.sleep(0.05)
-    yield uris
-    for server in servers:
-        server.should_exit = True
+    with mlflow_servers(models) as uris:
+        yield uris
 
 
 def split(columns, *rows):
@@ -427,9 +358,12 @@ def test_hostile_bodies(models, tmp_path):
         assert scorer.post(b"\x1f\x8b", headers={"Content-Encoding": "gzip"}).status_code == 415
         claim = b"\xff\xff\xff\xff\xff\xff\xff\x7f"
         assert scorer.post(claim, "application/vnd.apache.arrow.stream").status_code == 400
-        slow = [socket.create_connection(("127.0.0.1", scorer.port)) for _ in range(200)]
-        for connection in slow[:100]:
-            connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        slow = []
+        for number in range(900):
+            slow.append(socket.create_connection(("127.0.0.1", scorer.port)))
+            if number < 100:
+                head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+                slow[-1].sendall(head + b"{")
         assert scorer.post(split(COLUMNS, ROW)).json() == {"predictions": [0]}
         slow[0].settimeout(30)
         assert b" 408 " in slow[0].recv(100)

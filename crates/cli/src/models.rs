@@ -1,6 +1,7 @@
 //! `runlake models`: looking into models, scoring with them, serving them.
 
 mod args;
+mod packaging;
 mod serve;
 
 use std::io::{Read as _, Write as _};
@@ -9,12 +10,15 @@ use std::time::Duration;
 
 use runlake_models::fetch::{self, Found, Registered, Tracking};
 use runlake_models::mlmodel::MlModel;
+use runlake_models::onnx::Onnx;
 use runlake_models::pool::{Pool, PoolSettings};
+use runlake_models::scorer::{Native, Scorer};
+use runlake_models::table::Format;
 use runlake_models::{environment, request};
 use serde_json::json;
 
 pub(crate) use args::ModelsCommand;
-use args::{EnvManager, EnvironmentArgs, InfoArgs, PredictArgs, SourceArgs, ValidateArgs, WorkerArgs};
+use args::{Engine, EnvManager, EnvironmentArgs, InfoArgs, PredictArgs, SourceArgs, ValidateArgs, WorkerArgs};
 
 use crate::client::Server;
 use crate::terminal::{complain, say};
@@ -36,6 +40,10 @@ pub(crate) async fn run(command: ModelsCommand) -> Result {
             say(&python.display());
             Ok(())
         }
+        ModelsCommand::UpdateEnv(args) => packaging::update(args).await,
+        ModelsCommand::Log(args) => packaging::log(args).await,
+        ModelsCommand::GenerateDockerfile(args) => packaging::dockerfile(args).await,
+        ModelsCommand::BuildDocker(args) => packaging::build(args).await,
     }
 }
 
@@ -90,6 +98,33 @@ impl EnvironmentArgs {
     fn source_cache(&self) -> Result<PathBuf> {
         SourceArgs { server: String::new(), cache: self.env_cache.clone() }.cache()
     }
+}
+
+/// The graph of a model that is to be scored in this process.
+fn graph_of(model: &MlModel, folder: &Path, engine: Engine) -> Result<Option<Onnx>> {
+    if engine == Engine::Python {
+        return Ok(None);
+    }
+    match Onnx::of(model, folder) {
+        Some(Ok(graph)) => Ok(Some(graph)),
+        Some(Err(error)) if engine == Engine::Auto && model.python().is_ok() => {
+            complain(&format_args!("{error}; Python scores it"));
+            Ok(None)
+        }
+        Some(Err(error)) => Err(failure(error)),
+        None if engine == Engine::Native => {
+            let flavors: Vec<&str> = model.flavors.iter().map(|(name, _)| name.as_str()).collect();
+            Err(Failure::usage(format!(
+                "--engine native scores models of the flavor onnx, and this one has {}",
+                flavors.join(", ")
+            )))
+        }
+        None => Ok(None),
+    }
+}
+
+fn native(model: &MlModel, graph: Onnx, queue: usize, timeout: Duration) -> Scorer {
+    Scorer::Native(Native::new(graph, queue, timeout, model.mlflow_version.clone().unwrap_or_default()))
 }
 
 /// How a model is scored by these options.
@@ -171,8 +206,12 @@ async fn info(args: InfoArgs) -> Result {
     Ok(())
 }
 
-/// A pool for one answer.
-async fn pool(model: &MlModel, folder: &Path, environment: &EnvironmentArgs, timeout: Duration) -> Result<Pool> {
+/// Who gives one answer.
+async fn scorer(model: &MlModel, folder: &Path, environment: &EnvironmentArgs, timeout: Duration) -> Result<Scorer> {
+    if let Some(graph) = graph_of(model, folder, environment.engine)? {
+        return Ok(native(model, graph, 1, timeout));
+    }
+    model.python().map_err(failure)?;
     let python = python_of(model, folder, environment)?;
     let settings = PoolSettings {
         python,
@@ -186,13 +225,13 @@ async fn pool(model: &MlModel, folder: &Path, environment: &EnvironmentArgs, tim
         load_timeout: timeout,
         memory_bytes: None,
     };
-    Pool::start(settings).await.map_err(failure)
+    Pool::start(settings).await.map(Scorer::Workers).map_err(failure)
 }
 
-async fn score(pool: &Pool, model: &MlModel, kind: &str, body: &[u8]) -> Result<Vec<u8>> {
+async fn score(scorer: &Scorer, model: &MlModel, kind: &str, body: &[u8]) -> Result<Vec<u8>> {
     let request = request::read(Some(kind), body, model.signature.as_ref())
         .map_err(|refused| Failure::new(format!("the input does not suit the model: {}", refused.message)))?;
-    pool.score(request).await.map(|text| text.to_vec()).map_err(|unscored| Failure::new(unscored.to_string()))
+    scorer.score(request).await.map(|text| text.to_vec()).map_err(|unscored| Failure::new(unscored.to_string()))
 }
 
 async fn predict(args: PredictArgs) -> Result {
@@ -215,12 +254,18 @@ async fn predict(args: PredictArgs) -> Result {
             body
         }
     };
+    // A file of Arrow holds the same batches as a stream, and a list of them at its end.
+    let body =
+        if body.starts_with(b"ARROW1") { runlake_models::table::stream_of_file(body).map_err(failure)? } else { body };
     let (_, folder, model) = args.source.open(&args.model).await?;
-    let pool = pool(&model, &folder, &args.environment, args.timeout.0).await?;
-    let answer = score(&pool, &model, &kind, &body).await?;
+    let scorer = scorer(&model, &folder, &args.environment, args.timeout.0).await?;
+    let answer = score(&scorer, &model, &kind, &body).await?;
     match &args.output {
-        Some(path) => std::fs::write(path, &answer)
-            .map_err(|error| Failure::new(format!("{} cannot be written: {error}", path.display()))),
+        Some(path) => {
+            let format = Format::of_ending(path.extension().and_then(|ending| ending.to_str()));
+            std::fs::write(path, format.write(&answer).map_err(failure)?)
+                .map_err(|error| Failure::new(format!("{} cannot be written: {error}", path.display())))
+        }
         None => {
             let mut out = std::io::stdout();
             // A reader that went away wants no more.
@@ -232,14 +277,18 @@ async fn predict(args: PredictArgs) -> Result {
 
 async fn validate(args: ValidateArgs) -> Result {
     let (_, folder, model) = args.source.open(&args.model).await?;
-    model.python().map_err(failure)?;
     let example = model.example_request(&folder).map_err(failure)?;
-    let pool = pool(&model, &folder, &args.environment, args.timeout.0).await?;
-    let versions = pool.versions();
-    say(&format_args!("loaded with Python {}, mlflow {}", versions.python, versions.mlflow));
+    let scorer = scorer(&model, &folder, &args.environment, args.timeout.0).await?;
+    match &scorer {
+        Scorer::Workers(pool) => {
+            let versions = pool.versions();
+            say(&format_args!("loaded with Python {}, mlflow {}", versions.python, versions.mlflow));
+        }
+        Scorer::Native(_) => say(&"loaded in process, without Python"),
+    }
     match example {
         Some(body) => {
-            let answer = score(&pool, &model, "application/json", &body).await?;
+            let answer = score(&scorer, &model, "application/json", &body).await?;
             say(&format_args!("its input example gives {}", String::from_utf8_lossy(&answer)));
         }
         None => say(&"it has no input example that could be scored"),

@@ -1,7 +1,7 @@
 //! Finding a model by its URI, and its files: from a folder, a store, or through a tracking server.
 //!
 //! What is fetched is kept in `models/<hash of its files>` below the cache, under names that lead nowhere else; where it came
-//! from is remembered with the listing and the MLmodel file it had, so that the next fetch of the same asks only for those.
+//! from is remembered with the listing and the `MLmodel` file it had, so that the next fetch of the same asks only for those.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::{Error, Result};
 const MOST_FILES: usize = 10_000;
 const MOST_DEPTH: usize = 32;
 /// What stands in a path as it is.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');
+pub(crate) const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');
 
 /// A tracking server, and how to prove oneself to it: a client that says so with each request.
 #[derive(Debug, Clone)]
@@ -94,19 +94,19 @@ impl Registered {
 }
 
 impl Tracking {
-    async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
+    pub(crate) async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
         let url = format!("{}/api/2.0/mlflow{path}", self.url);
         let response = self.client.get(&url).query(query).send().await.map_err(|error| self.away(&error))?;
         read(&url, response).await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let url = format!("{}/api/2.0/mlflow{path}", self.url);
         let response = self.client.post(&url).json(body).send().await.map_err(|error| self.away(&error))?;
         read(&url, response).await
     }
 
-    fn away(&self, error: &reqwest::Error) -> Error {
+    pub(crate) fn away(&self, error: &reqwest::Error) -> Error {
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(error);
         while let Some(error) = cause {
@@ -229,7 +229,7 @@ impl Tracking {
     }
 }
 
-async fn read(url: &str, response: Response) -> Result<Value> {
+pub(crate) async fn read(url: &str, response: Response) -> Result<Value> {
     let status = response.status();
     let body = response.bytes().await.map_err(|error| Error::fetch(format!("{url} was cut off: {error}")))?;
     let answer: Option<Value> = serde_json::from_slice(&body).ok();
@@ -249,7 +249,7 @@ fn joined(root: &str, rest: &str) -> String {
 }
 
 /// The path of `mlflow-artifacts:/a/b` or `mlflow-artifacts://host/a/b`.
-fn artifact_path(location: &str) -> Result<String> {
+pub(crate) fn artifact_path(location: &str) -> Result<String> {
     let rest = location.strip_prefix("mlflow-artifacts:").unwrap_or(location);
     let path = match rest.strip_prefix("//") {
         Some(rest) => rest.split_once('/').map_or("", |(_, path)| path),

@@ -8,12 +8,19 @@
 pub mod environment;
 mod error;
 pub mod fetch;
+pub mod image;
 pub mod json;
+pub mod log;
 pub mod mlmodel;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod pool;
 pub mod request;
+pub mod scorer;
 pub mod serve;
 pub mod signature;
+pub mod table;
+pub mod update;
 
 pub use error::{Error, Result};
 pub use mlmodel::MlModel;

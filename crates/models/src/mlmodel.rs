@@ -12,7 +12,7 @@ use runlake_yaml::{self as yaml, Node};
 pub const FILE: &str = "MLmodel";
 const PYTHON: &str = "python_function";
 
-/// An MLmodel file.
+/// An `MLmodel` file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MlModel {
     /// What can load the model, by name, with what each of them wants to know.
@@ -192,7 +192,7 @@ impl MlModel {
     }
 }
 
-/// A file of the model's folder, which a path of its MLmodel file may not leave.
+/// A file of the model's folder, which a path of its `MLmodel` file may not leave.
 pub(crate) fn inside(folder: &Path, path: &str) -> Result<PathBuf> {
     use std::path::Component;
     if !path.is_empty()

@@ -139,8 +139,7 @@ impl Pool {
     /// Scores a request: the JSON of its answer.
     pub async fn score(&self, request: Request) -> Result<Bytes, Unscored> {
         let (answer, answered) = oneshot::channel();
-        self.load.waiting.fetch_add(1, Ordering::Relaxed);
-        let waiting = Waiting(Arc::clone(&self.load));
+        let waiting = Waiting::new(&self.load);
         self.jobs.try_send(Job { request, answer, tries: 0 }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Unscored::Full,
             mpsc::error::TrySendError::Closed(_) => Unscored::Closed,
@@ -162,7 +161,21 @@ impl Pool {
 }
 
 /// Counts a request while it waits, also when its client goes away.
-struct Waiting(Arc<Load>);
+pub(crate) struct Waiting(Arc<Load>);
+
+impl Waiting {
+    fn new(load: &Arc<Load>) -> Self {
+        load.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(load))
+    }
+
+    /// Counts a request, unless as many wait already.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn within(load: &Arc<Load>, most: usize) -> Result<Self, Unscored> {
+        let waiting = Self::new(load);
+        if load.waiting.load(Ordering::Relaxed) > most { Err(Unscored::Full) } else { Ok(waiting) }
+    }
+}
 
 impl Drop for Waiting {
     fn drop(&mut self) {
@@ -189,12 +202,18 @@ impl Feeder {
             };
             match self.score(&mut running, jobs).await {
                 Ok(()) => process = Some(running),
-                Err(()) => {
+                Err(fresh) => {
                     drop(running);
                     self.load.ready.fetch_sub(1, Ordering::Relaxed);
                     self.load.restarts.fetch_add(1, Ordering::Relaxed);
                     // At once, so that the next request finds it ready.
-                    process = Some(self.restart().await);
+                    process = Some(match fresh {
+                        Some(fresh) => {
+                            self.load.ready.fetch_add(1, Ordering::Relaxed);
+                            *fresh
+                        }
+                        None => self.restart().await,
+                    });
                 }
             }
         }
@@ -251,8 +270,8 @@ impl Feeder {
         Some(jobs)
     }
 
-    /// Scores a batch and answers its requests. An error: the process is of no use any more.
-    async fn score(&mut self, process: &mut Process, mut jobs: Vec<Job>) -> Result<(), ()> {
+    /// Scores a batch and answers its requests. An error: the process is of no use any more; there may be a new one already.
+    async fn score(&mut self, process: &mut Process, jobs: Vec<Job>) -> Result<(), Option<Box<Process>>> {
         let began = Instant::now();
         let outcome = match message(&jobs) {
             Ok((header, body)) => process.ask(&header, &body, self.settings.timeout, self.settings.memory_bytes).await,
@@ -272,7 +291,7 @@ impl Feeder {
                 }
                 if self.settings.memory_bytes.is_some_and(|most| process.memory_bytes() > most) {
                     tracing::warn!(pid = process.pid(), "a worker has more memory than it may and is started anew");
-                    return Err(());
+                    return Err(None);
                 }
                 Ok(())
             }
@@ -281,7 +300,7 @@ impl Feeder {
                 for job in jobs {
                     reply(job, Err(Unscored::TimedOut(self.settings.timeout)));
                 }
-                Err(())
+                Err(None)
             }
             Err(Broken::Ended(how)) => {
                 tracing::warn!(
@@ -290,16 +309,17 @@ impl Feeder {
                     "a worker ended ({how}) and is started anew"
                 );
                 // One by one from here on, so that only the request whose fault it is is refused.
-                for job in jobs.drain(..) {
-                    self.again(job, &how).await;
+                let mut fresh = None;
+                for job in jobs {
+                    self.again(job, &how, &mut fresh).await;
                 }
-                Err(())
+                Err(fresh.map(Box::new))
             }
         }
     }
 
-    /// Tries a job of a broken process once more, alone, on a process of its own.
-    async fn again(&mut self, mut job: Job, how: &str) {
+    /// Tries a job of a broken process once more, alone, on a new process, which is kept for the next as long as it lives.
+    async fn again(&mut self, mut job: Job, how: &str, fresh: &mut Option<Process>) {
         job.tries += 1;
         if job.tries >= MOST_TRIES {
             return reply(job, Err(Unscored::Crashed(how.to_owned())));
@@ -307,15 +327,22 @@ impl Feeder {
         let Ok((header, body)) = message(std::slice::from_ref(&job)) else {
             return reply(job, Err(Unscored::Crashed(how.to_owned())));
         };
-        let outcome = match Process::start(&self.settings).await {
+        let started = match fresh.take() {
+            Some(process) => Ok(process),
+            None => Process::start(&self.settings).await,
+        };
+        let outcome = match started {
             Err(error) => Err(Unscored::Crashed(error.to_string())),
             Ok(mut process) => {
                 match process.ask(&header, &body, self.settings.timeout, self.settings.memory_bytes).await {
-                    Ok(answers) => match answers.into_iter().next() {
-                        Some((true, text)) => Ok(text),
-                        Some((false, text)) => Err(Unscored::Refused(text_of(&text))),
-                        None => Err(Unscored::Crashed("it gave no answer".to_owned())),
-                    },
+                    Ok(answers) => {
+                        *fresh = Some(process);
+                        match answers.into_iter().next() {
+                            Some((true, text)) => Ok(text),
+                            Some((false, text)) => Err(Unscored::Refused(text_of(&text))),
+                            None => Err(Unscored::Crashed("it gave no answer".to_owned())),
+                        }
+                    }
                     Err(Broken::TimedOut) => Err(Unscored::TimedOut(self.settings.timeout)),
                     Err(Broken::Ended(how)) => Err(Unscored::Crashed(how)),
                 }

@@ -1,6 +1,6 @@
 //! A request of `/invocations`, read into an Arrow batch that suits the model's signature.
 //!
-//! The forms and their statuses are MLflow's. What differs is told in docs/serving.md: a cast that would change a value is
+//! The forms and their statuses are MLflow's. What differs is told in docs/models.md: a cast that would change a value is
 //! refused, and sentences name the column.
 
 mod arrow_body;
@@ -10,6 +10,9 @@ mod params;
 mod tensors;
 
 use arrow_array::RecordBatch;
+
+pub(crate) use columns::JSON_COLUMN;
+pub(crate) use tensors::{DTYPE, SHAPE};
 
 use crate::json::Json;
 use crate::signature::{Column, Kind, Schema, Signature};

@@ -5,6 +5,7 @@
 //! where they began.
 
 mod connections;
+mod inference_log;
 mod metrics;
 mod openapi;
 
@@ -26,8 +27,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::mlmodel::MlModel;
-use crate::pool::{Pool, Unscored};
-use crate::request;
+use crate::pool::Unscored;
+use crate::request::{self, Input};
+use crate::scorer::Scorer;
+
+pub use inference_log::LogSettings;
+use inference_log::{Answered, Asked, InferenceLog};
 use metrics::Metrics;
 
 const MODEL: &str = "x-runlake-model";
@@ -48,6 +53,8 @@ pub struct ServeSettings {
     pub tls: Option<TlsAcceptor>,
     /// Tokens of which a request must bear one; none: everybody may ask.
     pub tokens: Vec<String>,
+    /// Where requests and answers are kept, if they are.
+    pub log: Option<LogSettings>,
 }
 
 impl std::fmt::Debug for ServeSettings {
@@ -59,12 +66,19 @@ impl std::fmt::Debug for ServeSettings {
 /// A model that is ready.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Its workers.
-    pub pool: Pool,
-    /// Its MLmodel file.
+    /// Who scores it.
+    pub scorer: Scorer,
+    /// Its `MLmodel` file.
     pub model: MlModel,
+    /// The registered model and its version.
+    pub registered: Option<(String, String)>,
+}
+
+impl Loaded {
     /// Its version, if it is registered.
-    pub version: Option<String>,
+    pub fn version(&self) -> Option<&str> {
+        self.registered.as_ref().map(|(_, version)| version.as_str())
+    }
 }
 
 /// A model of the server, under its name.
@@ -108,6 +122,7 @@ struct Inner {
     tokens: Vec<[u8; 32]>,
     metrics: Metrics,
     turn: AtomicU64,
+    log: RwLock<Option<InferenceLog>>,
 }
 
 /// The server.
@@ -124,12 +139,33 @@ impl Server {
     /// A server of at least one model.
     pub fn new(models: Vec<Arc<Served>>, route: Route, settings: ServeSettings) -> Self {
         let tokens = settings.tokens.iter().map(|token| hash(token.as_bytes())).collect();
-        Self(Arc::new(Inner { models, route, settings, tokens, metrics: Metrics::new(), turn: AtomicU64::new(0) }))
+        Self(Arc::new(Inner {
+            models,
+            route,
+            settings,
+            tokens,
+            metrics: Metrics::new(),
+            turn: AtomicU64::new(0),
+            log: RwLock::default(),
+        }))
     }
 
     /// Serves until `stop` is cancelled and open requests are answered.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
-        connections::serve(listener, self.router(), &self.0.settings, stop).await;
+        let settings = &self.0.settings;
+        let sending = settings.log.clone().map(|log| InferenceLog::start(log, stop.clone()));
+        let sending = sending.map(|(log, sending)| {
+            *self.0.log.write() = Some(log);
+            sending
+        });
+        connections::serve(listener, self.router(), settings, stop).await;
+        // Once the last request let go of it, it sends the rest and ends.
+        self.0.log.write().take();
+        if let Some(sending) = sending
+            && tokio::time::timeout(settings.drain_timeout, sending).await.is_err()
+        {
+            tracing::error!("the end of inference_log was not written within {:?}", settings.drain_timeout);
+        }
     }
 
     fn router(&self) -> Router {
@@ -209,9 +245,9 @@ async fn invoke_named(State(server): State<Server>, Path(name): Path<String>, re
 }
 
 async fn answer(server: &Server, served: &Arc<Served>, turn: u64, request: HttpRequest, is_routed: bool) -> Response {
-    let began = Instant::now();
     let loaded = served.current();
     let (parts, body) = request.into_parts();
+    let mut call = Call::begin(server, served, &loaded, false);
     let response = match body_of(&server.0.settings, &parts.headers, body).await {
         Ok(body) => {
             let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -220,15 +256,69 @@ async fn answer(server: &Server, served: &Arc<Served>, turn: u64, request: HttpR
                     if is_routed {
                         shadow(server, turn, kind, &body);
                     }
-                    scored(loaded.pool.score(request).await)
+                    call.read(&request.input);
+                    let outcome = loaded.scorer.score(request).await;
+                    call.end(&outcome);
+                    scored(outcome)
                 }
-                Err(refused) => error(refused.status, refused.code, &refused.message),
+                Err(refused) => {
+                    call.refuse(refused.status, &refused.message);
+                    error(refused.status, refused.code, &refused.message)
+                }
             }
         }
         Err(response) => response,
     };
-    server.0.metrics.count(&served.name, loaded.version.as_deref(), response.status().as_u16(), began.elapsed());
-    named(response, &served.name, loaded.version.as_deref())
+    server.0.metrics.count(&served.name, loaded.version(), response.status().as_u16(), call.began.elapsed());
+    named(response, &served.name, loaded.version())
+}
+
+/// A request on its way, of which the inference log hears if it is among those that are kept.
+struct Call<'a> {
+    began: Instant,
+    log: Option<(InferenceLog, Asked)>,
+    served: &'a Served,
+    loaded: &'a Loaded,
+    is_shadow: bool,
+}
+
+impl<'a> Call<'a> {
+    fn begin(server: &Server, served: &'a Served, loaded: &'a Loaded, is_shadow: bool) -> Self {
+        let log = server.0.log.read().clone();
+        let log = log.and_then(|log| log.ask().map(|asked| (log, asked)));
+        Self { began: Instant::now(), log, served, loaded, is_shadow }
+    }
+
+    fn read(&mut self, input: &Input) {
+        if let Some((_, asked)) = &mut self.log {
+            asked.read(input);
+        }
+    }
+
+    fn end(&mut self, outcome: &Result<bytes::Bytes, Unscored>) {
+        match outcome {
+            Ok(answer) => self.keep(200, Ok(answer.clone())),
+            Err(unscored) => self.keep(status_of(unscored).0, Err(unscored.to_string())),
+        }
+    }
+
+    fn refuse(&mut self, status: u16, message: &str) {
+        self.keep(status, Err(message.to_owned()));
+    }
+
+    fn keep(&mut self, status: u16, outcome: Result<bytes::Bytes, String>) {
+        let Some((log, asked)) = self.log.take() else { return };
+        let answered = Answered {
+            model: &self.served.name,
+            registered: self.loaded.registered.as_ref(),
+            model_id: self.loaded.model.model_id.as_deref(),
+            is_shadow: self.is_shadow,
+            status,
+            took: self.began.elapsed(),
+            outcome,
+        };
+        log.answer(asked, answered);
+    }
 }
 
 /// Sends copies to the models in the shadow; whether they are well shows in the metrics.
@@ -246,8 +336,11 @@ fn shadow(server: &Server, turn: u64, kind: Option<&str>, body: &[u8]) {
             continue;
         };
         tokio::spawn(async move {
-            let is_good = loaded.pool.score(request).await.is_ok();
-            server.0.metrics.count_shadow(&served.name, is_good);
+            let mut call = Call::begin(&server, &served, &loaded, true);
+            call.read(&request.input);
+            let outcome = loaded.scorer.score(request).await;
+            server.0.metrics.count_shadow(&served.name, outcome.is_ok());
+            call.end(&outcome);
         });
     }
 }
@@ -289,17 +382,21 @@ fn scored(outcome: Result<bytes::Bytes, Unscored>) -> Response {
         Ok(text) => return ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
         Err(failed) => failed,
     };
-    let (status, code) = match &failed {
-        Unscored::Refused(_) => (400, "BAD_REQUEST"),
-        Unscored::Full | Unscored::Closed => (503, "RESOURCE_EXHAUSTED"),
-        Unscored::TimedOut(_) => (504, "DEADLINE_EXCEEDED"),
-        Unscored::Crashed(_) => (500, "INTERNAL_ERROR"),
-    };
+    let (status, code) = status_of(&failed);
     let mut response = error(status, code, &failed.to_string());
     if status == 503 {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
+}
+
+fn status_of(failed: &Unscored) -> (u16, &'static str) {
+    match failed {
+        Unscored::Refused(_) => (400, "BAD_REQUEST"),
+        Unscored::Full | Unscored::Closed => (503, "RESOURCE_EXHAUSTED"),
+        Unscored::TimedOut(_) => (504, "DEADLINE_EXCEEDED"),
+        Unscored::Crashed(_) => (500, "INTERNAL_ERROR"),
+    }
 }
 
 fn named(mut response: Response, name: &str, version: Option<&str>) -> Response {
@@ -324,7 +421,7 @@ fn detail(status: StatusCode, text: &str) -> Response {
 
 /// Well as long as every model has a worker.
 async fn ping(State(server): State<Server>) -> Response {
-    let dead = server.0.models.iter().find(|served| served.current().pool.load().ready.load(Ordering::Relaxed) == 0);
+    let dead = server.0.models.iter().find(|served| served.current().scorer.load().ready.load(Ordering::Relaxed) == 0);
     match dead {
         None => ([(header::CONTENT_TYPE, "application/json")], "\n").into_response(),
         Some(served) => error(503, "UNAVAILABLE", &format!("the model {:?} has no worker right now", served.name)),
@@ -333,12 +430,16 @@ async fn ping(State(server): State<Server>) -> Response {
 
 /// The version of MLflow in the environment of the first model, as MLflow's own server answers.
 async fn version(State(server): State<Server>) -> Response {
-    let version = server.0.models[0].current().pool.versions().mlflow;
+    let version = server.0.models[0].current().scorer.versions().mlflow;
     ([(header::CONTENT_TYPE, "application/json")], version).into_response()
 }
 
 async fn metrics_page(State(server): State<Server>) -> Response {
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], server.0.metrics.page(&server.0.models)).into_response()
+    (
+        [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
+        server.0.metrics.page(&server.0.models, server.0.log.read().as_ref()),
+    )
+        .into_response()
 }
 
 async fn openapi_page(State(server): State<Server>) -> Response {

@@ -1,4 +1,4 @@
-//! What a model takes and gives: columns or tensors, and params. In the MLmodel file these are JSON texts.
+//! What a model takes and gives: columns or tensors, and params. In the `MLmodel` file these are JSON texts.
 
 use serde_json::{Map, Value, json};
 
@@ -155,7 +155,7 @@ pub(crate) const DTYPES: [(&str, usize); 12] = [
 ];
 
 impl Schema {
-    /// Reads the JSON text of the MLmodel file.
+    /// Reads the JSON text of the `MLmodel` file.
     pub fn parse(text: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(text).map_err(|error| format!("is no JSON: {error}"))?;
         let Value::Array(items) = value else { return Err("is to be a list".to_owned()) };
@@ -170,7 +170,7 @@ impl Schema {
         Ok(Self::Columns(columns))
     }
 
-    /// As the MLmodel file has it.
+    /// As the `MLmodel` file has it.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Columns(columns) => columns
@@ -219,7 +219,7 @@ impl Schema {
 }
 
 impl Param {
-    /// Reads the JSON text of the MLmodel file.
+    /// Reads the JSON text of the `MLmodel` file.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, String> {
         let value: Value = serde_json::from_str(text).map_err(|error| format!("is no JSON: {error}"))?;
         let Value::Array(items) = value else { return Err("is to be a list".to_owned()) };
@@ -242,7 +242,7 @@ impl Param {
             .collect()
     }
 
-    /// As the MLmodel file has it.
+    /// As the `MLmodel` file has it.
     pub fn to_json(&self) -> Value {
         let mut entry = Map::new();
         entry.insert("name".into(), self.name.as_str().into());

@@ -63,7 +63,9 @@ impl Intake {
     pub(crate) fn target(name: &str) -> Result<Target> {
         Target::parse(name).ok_or_else(|| {
             let name: String = name.chars().take(100).collect();
-            ApiError::invalid(format!("No table {name:?} takes rows in bulk; metrics, params, tags and runs do."))
+            ApiError::invalid(format!(
+                "No table {name:?} takes rows in bulk; metrics, params, tags, runs and inference_log do."
+            ))
         })
     }
 

@@ -64,7 +64,7 @@ pub(crate) fn admit_everywhere(caller: &Caller, role: Role) -> Result<()> {
 }
 
 /// Whether a caller may write these rows: on each run and on each logged model that they are about, as for `log-batch`; and
-/// on each experiment that they make runs in.
+/// on each experiment that they make runs in; and on each registered model whose answers they tell of.
 pub(crate) async fn admit_rows(app: &App, caller: &Caller, rows: &Rows) -> Result<()> {
     if caller.may_everywhere(Role::Editor) {
         return Ok(());
@@ -80,6 +80,14 @@ pub(crate) async fn admit_rows(app: &App, caller: &Caller, rows: &Rows) -> Resul
     for (experiment, row) in rows.experiments() {
         if !caller.may(Role::Editor, &Scope::Experiment(*experiment)) {
             return Err(refusal(*row));
+        }
+    }
+    for (model, row) in rows.registered() {
+        let scope = model.as_ref().map_or(Scope::All, |name| Scope::RegisteredModel(name.clone()));
+        if !caller.may(Role::Editor, &scope) {
+            return Err(
+                denied(caller, Role::Editor, Object::RegisteredModel).about(|message| format!("row {row}: {message}"))
+            );
         }
     }
     for run in rows.runs() {

@@ -1,5 +1,5 @@
-//! Bulk writes: Arrow batches of metric points, params or tags of any number of runs, or of new runs, each batch all or
-//! nothing.
+//! Bulk writes: Arrow batches of metric points, params or tags of any number of runs, of new runs, or of
+//! what served models answered, each batch all or nothing.
 //!
 //! A batch goes two steps. [`Rows::read`] looks at it alone: its columns, their types, keys, lengths, times; it knows
 //! nothing of the lake. The door then asks which runs and models it is about, and whether the caller may write to them.
@@ -10,6 +10,7 @@
 
 mod columns;
 mod ids;
+mod inferences;
 mod metrics;
 mod pairs;
 mod runs;
@@ -33,6 +34,7 @@ pub use ids::BatchId;
 pub(crate) use ids::BatchIds;
 
 use ids::{Claimed, Fate};
+use inferences::InferenceRows;
 use metrics::MetricRows;
 use pairs::PairRows;
 use runs::RunRows;
@@ -54,6 +56,8 @@ pub enum Target {
     Tags,
     /// Runs that are not there yet.
     Runs,
+    /// What served models were asked and answered.
+    InferenceLog,
 }
 
 impl Target {
@@ -64,6 +68,7 @@ impl Target {
             "params" => Some(Self::Params),
             "tags" => Some(Self::Tags),
             "runs" => Some(Self::Runs),
+            "inference_log" => Some(Self::InferenceLog),
             _ => None,
         }
     }
@@ -75,6 +80,7 @@ impl Target {
             Self::Params => "params",
             Self::Tags => "tags",
             Self::Runs => "runs",
+            Self::InferenceLog => "inference_log",
         }
     }
 
@@ -164,13 +170,14 @@ enum Content {
     Params(PairRows),
     Tags(PairRows),
     Runs(RunRows),
+    Inferences(InferenceRows),
 }
 
 impl Content {
     fn models(&self) -> &[(String, usize)] {
         match self {
             Self::Metrics(rows) => rows.models(),
-            Self::Params(_) | Self::Tags(_) | Self::Runs(_) => &[],
+            Self::Params(_) | Self::Tags(_) | Self::Runs(_) | Self::Inferences(_) => &[],
         }
     }
 }
@@ -192,6 +199,7 @@ impl Rows {
             Target::Params => pairs::read(batch, pairs::Kind::Param, cut),
             Target::Tags => pairs::read(batch, pairs::Kind::Tag, cut),
             Target::Runs => runs::read(batch, now, cut),
+            Target::InferenceLog => inferences::read(batch, now),
         }
     }
 
@@ -219,7 +227,16 @@ impl Rows {
     pub fn experiments(&self) -> &[(ExperimentId, usize)] {
         match &self.content {
             Content::Runs(rows) => rows.experiments(),
-            Content::Metrics(_) | Content::Params(_) | Content::Tags(_) => &[],
+            Content::Metrics(_) | Content::Params(_) | Content::Tags(_) | Content::Inferences(_) => &[],
+        }
+    }
+
+    /// The registered models whose answers it tells of, each once, with the first row that does; `None` stands for models
+    /// that are not registered.
+    pub fn registered(&self) -> &[(Option<String>, usize)] {
+        match &self.content {
+            Content::Inferences(rows) => rows.registered(),
+            Content::Metrics(_) | Content::Params(_) | Content::Tags(_) | Content::Runs(_) => &[],
         }
     }
 
@@ -229,6 +246,7 @@ impl Rows {
             Content::Metrics(rows) => rows.bytes(),
             Content::Params(rows) | Content::Tags(rows) => rows.bytes(),
             Content::Runs(rows) => rows.bytes(),
+            Content::Inferences(rows) => rows.bytes(),
         };
         SMALL_WRITE_BYTES + content
     }
@@ -307,6 +325,7 @@ impl Tracking {
                 Content::Metrics(points) => points.write(&mut guards, &guard_of, &mut write),
                 Content::Params(params) => params.write_params(&mut guards, &guard_of, &mut write)?,
                 Content::Tags(tags) => tags.write_tags(&mut guards, &guard_of, &mut write),
+                Content::Inferences(rows) => rows.write(&mut write),
                 // They went their own way above.
                 Content::Runs(_) => 0,
             };

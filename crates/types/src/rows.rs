@@ -270,6 +270,33 @@ rows! {
         time: Timestamp,
         rows: i64,
     }
+
+    /// A row that a served model was given, and what it made of it. Ids of requests are time-ordered, so that new rows come
+    /// after all others.
+    InferenceLog => Inference {
+        [
+            request_id: String,
+            /// Number of the row in its request, from 0.
+            row: i64,
+        ]
+        time: Timestamp,
+        /// What the model is called by its server.
+        model: String,
+        registered_model: Option<String>,
+        version: Option<i64>,
+        model_id: Option<String>,
+        /// Whether nobody was given the answer.
+        is_shadow: bool,
+        /// Status of HTTP.
+        status: i64,
+        /// From request to answer.
+        latency_ms: f64,
+        /// Value by column, each as text. What is null, or was not to be kept, is not there.
+        inputs: Vec<(String, String)>,
+        /// JSON.
+        output: Option<String>,
+        error: Option<String>,
+    }
 }
 
 macro_rules! text_enum {

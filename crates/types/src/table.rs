@@ -183,6 +183,8 @@ tables! {
     RoleGrants = 32, "role_grants", rows::RoleGrant;
     /// Batches that callers named when they sent them, so that one sent again is not written again.
     IngestedBatches = 40, "ingested_batches", rows::IngestedBatch;
+    /// What served models were asked and answered: rows are added, never changed.
+    InferenceLog = 41, "inference_log", rows::Inference;
 }
 
 impl TableId {

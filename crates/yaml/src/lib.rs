@@ -4,6 +4,7 @@
 //! value means there, and how Python writes it, is [`Node::python_text`].
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -468,6 +469,7 @@ fn float(text: &str) -> Option<f64> {
 }
 
 /// A float as Python writes it: the shortest digits, scientific below 1e-4 and from 1e16 on.
+#[allow(clippy::missing_panics_doc, reason = "it never panics: Rust writes exponents as it says it does")]
 pub fn python_float(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();
@@ -492,17 +494,19 @@ pub fn write(out: &mut String, value: &serde_json::Value, indent: usize) {
     match value {
         Json::Object(entries) if !entries.is_empty() => {
             for (key, value) in entries {
-                out.push_str(&format!("{pad}{}:", scalar(key)));
+                let _in_memory = write!(out, "{pad}{}:", scalar(key));
                 write_value(out, value, indent);
             }
         }
         Json::Array(items) if !items.is_empty() => {
             for item in items {
-                out.push_str(&format!("{pad}-"));
+                let _in_memory = write!(out, "{pad}-");
                 write_value(out, item, indent);
             }
         }
-        other => out.push_str(&format!("{pad}{other}\n")),
+        other => {
+            let _in_memory = writeln!(out, "{pad}{other}");
+        }
     }
 }
 
@@ -517,9 +521,9 @@ fn write_value(out: &mut String, value: &serde_json::Value, indent: usize) {
         out.push('\n');
         write(out, value, indent + 1);
     } else if let Json::String(text) = value {
-        out.push_str(&format!(" {}\n", scalar(text)));
+        let _in_memory = write!(out, " {}\n", scalar(text));
     } else {
-        out.push_str(&format!(" {value}\n"));
+        let _in_memory = write!(out, " {value}\n");
     }
 }
 

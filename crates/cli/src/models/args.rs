@@ -34,6 +34,14 @@ pub(crate) enum ModelsCommand {
     Validate(ValidateArgs),
     /// Makes a model's environment ahead of time, and prints its Python.
     PrepareEnv(PrepareArgs),
+    /// Changes the packages that a model says it needs. Where it was fetched from a server, the change is written there.
+    UpdateEnv(UpdateArgs),
+    /// Saves an ONNX graph as a model of a run, with its signature, and prints its URI. Needs no Python.
+    Log(LogArgs),
+    /// Writes a folder to build an image from that serves a model: a Dockerfile, this program, the model.
+    GenerateDockerfile(DockerfileArgs),
+    /// Builds that image with docker or podman.
+    BuildDocker(ImageArgs),
 }
 
 #[derive(Debug, Args)]
@@ -57,8 +65,24 @@ pub(crate) enum EnvManager {
     Local,
 }
 
+/// Who scores a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Engine {
+    /// This program, where the model has the flavor onnx and its operators are known; else Python.
+    #[default]
+    Auto,
+    /// This program.
+    Native,
+    /// Python.
+    Python,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct EnvironmentArgs {
+    /// Who scores the model.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) engine: Engine,
+
     /// Who makes the Python environment that the model runs in.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) env_manager: EnvManager,
@@ -114,6 +138,87 @@ pub(crate) struct ValidateArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// The model.
+    pub(crate) model: String,
+
+    /// Packages to add, or to need in another version: --add numpy==2.1.
+    #[arg(long, value_name = "PACKAGE", required_unless_present = "remove")]
+    pub(crate) add: Vec<String>,
+
+    /// Packages that are not needed any more.
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) remove: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// The file of the graph.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) onnx: PathBuf,
+
+    /// The model's name.
+    #[arg(long)]
+    pub(crate) name: String,
+
+    /// Id of the run it belongs to.
+    #[arg(long, value_name = "ID")]
+    pub(crate) run: String,
+
+    /// Make it the next version of this registered model, too.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) register: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BaseArgs {
+    /// The model.
+    #[arg(short, long)]
+    pub(crate) model: String,
+
+    /// Who scores the model in the image.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) engine: Engine,
+
+    /// The program in the image: a runlake for its processor and libc [default: this one].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DockerfileArgs {
+    /// The folder to write.
+    #[arg(short, long, value_name = "FOLDER", default_value = "runlake-image")]
+    pub(crate) directory: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) base: BaseArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    /// The image's name.
+    #[arg(short, long, default_value = "runlake-model")]
+    pub(crate) name: String,
+
+    /// What builds it [default: docker, or podman where there is none].
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) builder: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) base: BaseArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PredictArgs {
     /// The model.
     #[arg(short, long)]
@@ -123,7 +228,7 @@ pub(crate) struct PredictArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
 
-    /// Where the answer, JSON, is written [default: standard output].
+    /// Where the answer is written, by the ending as Parquet, Arrow stream, CSV, or JSON [default: JSON to standard output].
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
@@ -239,6 +344,22 @@ pub(crate) struct ServeArgs {
     /// Private key of the certificate: a PEM file without a pass phrase.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+
+    /// Keep requests and answers in the table inference_log of the server of --server.
+    #[arg(long)]
+    pub(crate) inference_log: bool,
+
+    /// Percent of the requests that --inference-log keeps.
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100), requires = "inference_log")]
+    pub(crate) log_sample: u32,
+
+    /// Columns whose values --inference-log leaves out; * for all.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', requires = "inference_log")]
+    pub(crate) log_redact: Vec<String>,
+
+    /// Leave answers out of --inference-log.
+    #[arg(long, requires = "inference_log")]
+    pub(crate) log_no_outputs: bool,
 
     /// How log lines look.
     #[arg(long, value_enum, default_value_t)]

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use runlake_models::mlmodel::MlModel;
 use runlake_models::pool::Pool;
 use runlake_models::request;
-use runlake_models::serve::{Loaded, Route, ServeSettings, Served, Server};
+use runlake_models::scorer::Scorer;
+use runlake_models::serve::{Loaded, LogSettings, Route, ServeSettings, Served, Server};
 use runlake_server::Tls;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::args::ServeArgs;
-use super::{can_move, failure, pool_settings, python_of};
+use super::{can_move, failure, graph_of, native, pool_settings, python_of};
 use crate::server::Signals;
 use crate::terminal::say;
 use crate::{Failure, Result, logging};
@@ -36,7 +37,7 @@ pub(super) async fn run(args: ServeArgs) -> Result {
     let mut models = Vec::new();
     for (name, uri) in &named {
         let (loaded, place) = load(uri, &args).await?;
-        tracing::info!(model = name, uri, version = loaded.version.as_deref(), "a model is ready");
+        tracing::info!(model = name, uri, version = loaded.version(), "a model is ready");
         models.push((Arc::new(Served::new(name.clone(), loaded)), uri.clone(), place));
     }
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
@@ -123,6 +124,17 @@ fn settings(args: &ServeArgs) -> Result<ServeSettings> {
         drain_timeout: args.drain_timeout.0,
         tls,
         tokens,
+        log: args.inference_log.then(|| log_settings(args)).transpose()?,
+    })
+}
+
+fn log_settings(args: &ServeArgs) -> Result<LogSettings> {
+    Ok(LogSettings {
+        tracking: args.source.tracking()?,
+        sample: args.log_sample,
+        redacts_inputs: args.log_redact.iter().any(|column| column == "*"),
+        redacted: args.log_redact.iter().cloned().collect(),
+        keeps_outputs: !args.log_no_outputs,
     })
 }
 
@@ -130,17 +142,22 @@ fn settings(args: &ServeArgs) -> Result<ServeSettings> {
 /// request would otherwise wait for.
 async fn load(uri: &str, args: &ServeArgs) -> Result<(Loaded, PathBuf)> {
     let (found, folder, model) = args.source.open(uri).await?;
-    let python = python_of(&model, &folder, &args.environment)?;
-    let pool = Pool::start(pool_settings(&model, &folder, python, &args.workers)?).await.map_err(failure)?;
-    warm(&pool, &model, &folder).await;
-    let version = found.version.map(|(_, version)| version);
-    Ok((Loaded { pool, model, version }, folder))
+    let scorer = match graph_of(&model, &folder, args.environment.engine)? {
+        Some(graph) => native(&model, graph, args.workers.queue.max(1), args.workers.timeout.0),
+        None => {
+            let python = python_of(&model, &folder, &args.environment)?;
+            let settings = pool_settings(&model, &folder, python, &args.workers)?;
+            Scorer::Workers(Pool::start(settings).await.map_err(failure)?)
+        }
+    };
+    warm(&scorer, &model, &folder).await;
+    Ok((Loaded { scorer, model, registered: found.version }, folder))
 }
 
-async fn warm(pool: &Pool, model: &MlModel, folder: &std::path::Path) {
+async fn warm(scorer: &Scorer, model: &MlModel, folder: &std::path::Path) {
     let Ok(Some(body)) = model.example_request(folder) else { return };
     let outcome = match request::read(Some("application/json"), &body, model.signature.as_ref()) {
-        Ok(request) => pool.score(request).await.map(drop).map_err(|unscored| unscored.to_string()),
+        Ok(request) => scorer.score(request).await.map(drop).map_err(|unscored| unscored.to_string()),
         Err(refused) => Err(refused.message),
     };
     if let Err(problem) = outcome {
@@ -157,8 +174,7 @@ async fn follow(served: Arc<Served>, uri: String, mut place: PathBuf, args: Arc<
         }
         let news = async {
             let (found, folder, _) = args.source.open(&uri).await?;
-            let version = found.version.map(|(_, version)| version);
-            if folder == place && version == served.current().version {
+            if folder == place && found.version == served.current().registered {
                 return Ok(None);
             }
             load(&uri, &args).await.map(Some)
@@ -166,7 +182,7 @@ async fn follow(served: Arc<Served>, uri: String, mut place: PathBuf, args: Arc<
         match news.await {
             Ok(None) => {}
             Ok(Some((loaded, folder))) => {
-                tracing::info!(model = served.name, version = loaded.version.as_deref(), "a new version is served");
+                tracing::info!(model = served.name, version = loaded.version(), "a new version is served");
                 served.replace(loaded);
                 place = folder;
             }

@@ -17,7 +17,7 @@ use crate::json::Json;
 use crate::signature::{Kind, Simple, Tensor};
 
 /// In the metadata of a column whose texts are JSON: the model gets what they say.
-const JSON_COLUMN: &str = "runlake.json";
+pub(crate) const JSON_COLUMN: &str = "runlake.json";
 
 type Built = (Field, ArrayRef);
 
@@ -248,6 +248,16 @@ pub(super) fn of_tensor(frame: &Frame<'_>, specs: &[Tensor]) -> Result<RecordBat
         }
         _ => None,
     };
+    let missing: Vec<&str> = specs
+        .iter()
+        .filter_map(|spec| spec.name.as_deref())
+        .filter(|name| !frame.names.iter().flatten().any(|known| known == name))
+        .collect();
+    if !missing.is_empty() {
+        return Err(Refused::schema(format!(
+            "the model needs the tensors {missing:?}, which the table has no columns for"
+        )));
+    }
     let Some(simple) = simple.filter(|_| frame.columns.iter().flatten().all(|cell| cell.is_scalar())) else {
         return inferred(frame);
     };

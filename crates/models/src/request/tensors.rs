@@ -12,12 +12,15 @@ use crate::json::Json;
 use crate::signature::{DTYPES, Tensor};
 
 /// In the metadata of a tensor's column: numpy's name of the type, and the shape as a JSON list.
-const DTYPE: &str = "runlake.dtype";
-const SHAPE: &str = "runlake.shape";
+pub(crate) const DTYPE: &str = "runlake.dtype";
+pub(crate) const SHAPE: &str = "runlake.shape";
 
 pub(super) fn read(form: &str, content: &Json, specs: &[Tensor]) -> Result<Input> {
     let is_known = |spec: &Tensor| DTYPES.iter().any(|(name, _)| *name == spec.dtype);
-    if let [spec @ Tensor { name: None, .. }] = specs {
+    let is_list = matches!(content, Json::List(rows) if !matches!(rows.first(), Some(Json::Map(_))));
+    if let [spec] = specs
+        && (spec.name.is_none() || is_list)
+    {
         if matches!(content, Json::Map(_) | Json::Null) {
             return Err(Refused::bad(format!(
                 "{form} is {}, and the model takes one tensor without a name; send the lists themselves",

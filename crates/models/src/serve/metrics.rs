@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::Served;
+use super::inference_log::InferenceLog;
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const LATENCY_SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
@@ -66,7 +67,7 @@ impl Metrics {
     }
 
     /// The page: the workers of each model as they are now, then what was counted.
-    pub(super) fn page(&self, models: &[Arc<Served>]) -> String {
+    pub(super) fn page(&self, models: &[Arc<Served>], log: Option<&InferenceLog>) -> String {
         let mut page = String::new();
         let figures: [(&str, &str, &str, fn(&crate::pool::Load) -> usize); 4] = [
             ("waiting", "gauge", "Requests that wait or are scored", |load| load.waiting.load(Ordering::Relaxed)),
@@ -78,9 +79,18 @@ impl Metrics {
             let suffix = if kind == "counter" { "_total" } else { "" };
             let _in_memory = write!(page, "# HELP runlake_model_{name} {help}.\n# TYPE runlake_model_{name} {kind}\n");
             for served in models {
-                let value = figure(served.current().pool.load());
+                let value = figure(served.current().scorer.load());
                 let model = served.name.replace(['"', '\\', '\n'], "_");
                 let _in_memory = writeln!(page, "runlake_model_{name}{suffix}{{model=\"{model}\"}} {value}");
+            }
+        }
+        if let Some(log) = log {
+            let name = "runlake_model_logged_rows";
+            let _in_memory =
+                write!(page, "# HELP {name} Rows for inference_log, by what became of them.\n# TYPE {name} counter\n");
+            for (outcome, count) in [("written", &log.counts.written), ("dropped", &log.counts.dropped)] {
+                let count = count.load(Ordering::Relaxed);
+                let _in_memory = writeln!(page, "{name}_total{{outcome=\"{outcome}\"}} {count}");
             }
         }
         encode(&mut page, &self.registry).expect("writing to memory");

@@ -131,7 +131,7 @@ async fn the_catalog_lists_what_may_be_seen() {
         let error = lake.refusal(&format!("SELECT * FROM {hidden}")).await;
         assert!(matches!(error, Error::NotFound(_)), "{error}");
     }
-    for shown in ["runs", "metrics", "registry_events", "model_versions"] {
+    for shown in ["runs", "metrics", "registry_events", "model_versions", "inference_log"] {
         assert!(tables.iter().any(|name| name == shown), "{shown} is not listed");
         lake.ask(&format!("SELECT * FROM {shown}")).await;
     }

@@ -25,11 +25,11 @@ pub(super) fn table(path: &[String]) -> Result<&str> {
     match path {
         [table] => Ok(table),
         [] => Err(ApiError::invalid(
-            "The descriptor of a DoPut is a path of one part, the table: metrics, params, tags or runs; or a command of \
+            "The descriptor of a DoPut is a path of one part, the table: metrics, params, tags, runs or inference_log; or a command of \
              Flight SQL.",
         )),
         _ => Err(ApiError::invalid(format!(
-            "The path of the descriptor has {} parts; it is the table alone: metrics, params, tags or runs.",
+            "The path of the descriptor has {} parts; it is the table alone: metrics, params, tags, runs or inference_log.",
             path.len()
         ))),
     }

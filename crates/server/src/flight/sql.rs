@@ -498,7 +498,7 @@ fn check_ingest(command: &CommandStatementIngest) -> Result<()> {
     };
     if let Some(what) = refused {
         return Err(ApiError::not_implemented(format!(
-            "The table {:?} cannot be {what}: rows are appended to metrics, params, tags and runs. Use the mode append.",
+            "The table {:?} cannot be {what}: rows are appended to metrics, params, tags, runs and inference_log. Use the mode append.",
             command.table.chars().take(100).collect::<String>()
         )));
     }

@@ -19,6 +19,7 @@ enum Kind {
     Number,
     Integer,
     Time,
+    Truth,
 }
 
 /// A column that batches may have.
@@ -61,11 +62,28 @@ const RUNS: &[Known] = &[
     known("parent_run_id", Kind::Text, false),
 ];
 
+const INFERENCES: &[Known] = &[
+    known("request_id", Kind::Text, true),
+    known("row", Kind::Integer, false),
+    known("time", Kind::Time, false),
+    known("model", Kind::Text, true),
+    known("registered_model", Kind::Text, false),
+    known("version", Kind::Integer, false),
+    known("model_id", Kind::Text, false),
+    known("is_shadow", Kind::Truth, false),
+    known("status", Kind::Integer, true),
+    known("latency_ms", Kind::Number, true),
+    known("inputs", Kind::Text, false),
+    known("output", Kind::Text, false),
+    known("error", Kind::Text, false),
+];
+
 const fn columns_of(target: Target) -> &'static [Known] {
     match target {
         Target::Metrics => METRICS,
         Target::Params | Target::Tags => PAIRS,
         Target::Runs => RUNS,
+        Target::InferenceLog => INFERENCES,
     }
 }
 
@@ -120,6 +138,7 @@ impl Kind {
                 given.is_integer() || matches!(given, DataType::Timestamp(..)),
                 "a timestamp of any unit, or an integer: milliseconds since 1970",
             ),
+            Self::Truth => (*given == DataType::Boolean, "a boolean"),
         };
         (!fits).then_some(takes)
     }
@@ -182,6 +201,25 @@ pub(super) fn steps(array: Option<&ArrayRef>, rows: usize) -> Result<Vec<i64>, R
     match array {
         None => Ok(vec![0; rows]),
         Some(array) => integers(array, "step", 0),
+    }
+}
+
+/// Integers that count from 0: -1 where there is none.
+pub(super) fn counts(array: Option<&ArrayRef>, rows: usize, name: &str) -> Result<Vec<i64>, Refused> {
+    let Some(array) = array else { return Ok(vec![-1; rows]) };
+    let counts = integers(array, name, -1)?;
+    let is_given = |row: usize| array.is_valid(row);
+    match counts.iter().enumerate().find(|(row, count)| **count < 0 && is_given(*row)) {
+        None => Ok(counts),
+        Some((row, count)) => Err(Refused::invalid(row, format!("the {name} is {count}; it counts from 0"))),
+    }
+}
+
+/// Truth values, `false` where there is none.
+pub(super) fn truths(array: Option<&ArrayRef>, rows: usize) -> Vec<bool> {
+    match array.and_then(|array| array.as_boolean_opt()) {
+        None => vec![false; rows],
+        Some(array) => (0..rows).map(|row| array.is_valid(row) && array.value(row)).collect(),
     }
 }
 

@@ -484,3 +484,57 @@ async fn of_two_batches_with_the_same_run_one_is_taken() {
     let (one, other) = tokio::join!(lake.take(Target::Runs, &runs, None), lake.take(Target::Runs, &runs, None));
     assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1, "{one:?} {other:?}");
 }
+
+/// What served models answered, with the given columns beside those that must be there.
+fn inferences(ids: &[&str], more: &[(&str, ArrayRef)]) -> RecordBatch {
+    let rows = ids.len();
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
+        ("request_id", text(ids)),
+        ("model", text(&vec!["m"; rows])),
+        ("status", Arc::new(Int64Array::from(vec![200; rows]))),
+        ("latency_ms", doubles(&vec![1.5; rows])),
+    ];
+    for (name, array) in more {
+        columns.retain(|(known, _)| known != name);
+        columns.push((name, Arc::clone(array)));
+    }
+    batch(&columns)
+}
+
+#[tokio::test]
+async fn what_models_answered_is_written_once_per_request_and_row() {
+    use runlake_types::rows::Inference;
+    let lake = Lake::open().await;
+    let more: Vec<(&str, ArrayRef)> = vec![
+        ("row", Arc::new(Int32Array::from(vec![0, 1]))),
+        ("inputs", text(&[r#"{"a": "1.5", "b": null, "c": [1]}"#, ""])),
+        ("version", Arc::new(Int64Array::from(vec![Some(3), None]))),
+        ("registered_model", text(&["forest", ""])),
+        ("is_shadow", Arc::new(BooleanArray::from(vec![Some(true), None]))),
+        ("output", text(&["[0.5]", ""])),
+    ];
+    let two = inferences(&["r", "r"], &more);
+    for _ in 0..2 {
+        lake.take(Target::InferenceLog, &two, None).await.expect("taken");
+    }
+    let rows = Rows::read(Target::InferenceLog, &two, NOW, true).expect("reads");
+    assert_eq!(rows.registered(), [(Some("forest".to_owned()), 0), (None, 1)]);
+    let found: Vec<Inference> =
+        lake.engine().view().scan(&KeyBuilder::default().text("r").build()).await.expect("reads");
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].inputs, [("a".to_owned(), "1.5".to_owned()), ("c".to_owned(), "[1]".to_owned())]);
+    assert_eq!((found[0].version, found[0].is_shadow, found[0].time), (Some(3), true, NOW));
+    assert_eq!((found[1].version, found[1].is_shadow, found[1].output.as_deref()), (None, false, None));
+    let refused: [(&str, ArrayRef, &str); 6] = [
+        ("request_id", text(&["a b"]), "is no request_id"),
+        ("inputs", text(&["[1]"]), "the inputs are no JSON object"),
+        ("row", Arc::new(Int64Array::from(vec![-2])), "the row is -2"),
+        ("status", Arc::new(Int64Array::from(vec![None])), "the status or the latency_ms is null"),
+        ("output", text(&[&"x".repeat(70_000)]), "the output has 70000 bytes"),
+        ("is_shadow", text(&["yes"]), "it takes a boolean"),
+    ];
+    for (name, array, said) in refused {
+        let refusal = lake.refuses(Target::InferenceLog, &inferences(&["r"], &[(name, array)])).await;
+        assert!(refusal.contains(said), "{refusal}");
+    }
+}

@@ -84,9 +84,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         verb: "POST",
         path: "/api/runlake/ingest",
         group: "Bulk",
-        does: "Takes metric points, params or tags in bulk",
+        does: "Takes metric points, params, tags, runs or what served models answered in bulk",
         takes: &[
-            field("table", At::Query, Kind::Text, true, "metrics, params or tags"),
+            field("table", At::Query, Kind::Text, true, "metrics, params, tags, runs or inference_log"),
             field(
                 "batch_id",
                 At::Query,

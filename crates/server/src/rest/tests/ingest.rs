@@ -120,3 +120,30 @@ async fn wrong_requests_are_told_apart() {
     let nothing = send(&server, None, "?table=metrics", STREAM, Vec::new()).await;
     assert_eq!(nothing.json(), json!({"batches": 0, "rows": 0}));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_models_need_the_role_on_each_registered_model() {
+    let guarded = Guarded::start().await;
+    let row = |registered: &str| {
+        let batch = RecordBatch::try_from_iter_with_nullable([
+            ("request_id", Arc::new(StringArray::from(vec!["r"])) as ArrayRef, true),
+            ("model", Arc::new(StringArray::from(vec!["served"])) as ArrayRef, true),
+            ("registered_model", Arc::new(StringArray::from(vec![registered])) as ArrayRef, true),
+            ("status", Arc::new(arrow_array::Int32Array::from(vec![200])) as ArrayRef, true),
+            ("latency_ms", Arc::new(Float64Array::from(vec![0.5])) as ArrayRef, true),
+        ])
+        .unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = StreamWriter::try_new(&mut bytes, batch.schema_ref()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        bytes
+    };
+    for (name, role, of) in CALLERS {
+        for (registered, who) in [("m", "editor model"), ("", "editor all")] {
+            let answer = send(&guarded.server, Some(name), "?table=inference_log", STREAM, row(registered)).await;
+            let expected = if is_let_in(who, role, of) { StatusCode::OK } else { StatusCode::FORBIDDEN };
+            assert_eq!(answer.status, expected, "{name} on {registered:?}: {}", answer.text());
+        }
+    }
+}
