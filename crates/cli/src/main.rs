@@ -8,6 +8,7 @@ mod lake;
 mod lineage;
 mod logging;
 mod registry;
+mod report;
 mod run;
 mod secret_input;
 mod server;
@@ -26,6 +27,7 @@ use crate::config::{LakeArgs, ServerArgs};
 use crate::environments::EnvironmentCommand;
 use crate::lineage::LineageArgs;
 use crate::registry::RegistryCommand;
+use crate::report::ReportCommand;
 use crate::run::RunArgs;
 use crate::sql::SqlArgs;
 use crate::terminal::complain;
@@ -55,6 +57,7 @@ Examples:
                                                   an administrator, while no server has the lake open
   runlake lineage models:/MyModel/3               what a model was made of, and what stands on it
   runlake sql \"SELECT * FROM runs_wide('iris')\"   every run with its params and metrics
+  runlake report build reports/leaderboard        a page of tables, charts and checks, from Markdown and SQL
   runlake run ./project -P alpha=0.5              run an MLflow project, and track it
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
@@ -89,6 +92,11 @@ enum Command {
     ///
     /// Through a server (--server), or straight from the lake, also while a server writes it (--lake).
     Sql(Box<SqlArgs>),
+    /// Builds reports: Markdown with SQL, charts and checks, kept in git beside the code.
+    ///
+    /// `runlake report new` makes one to start from; docs/reports.md tells how they are written.
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Runs an MLflow project: fetches it, makes what it needs, and tracks the run on a server.
     Run(Box<RunArgs>),
     /// Lists and removes the environments that were made for projects.
@@ -154,6 +162,7 @@ async fn run(command: Command) -> Result {
         Command::Token(command) => tokens::run(command).await,
         Command::Lineage(args) => lineage::run(args).await,
         Command::Sql(args) => sql::run(*args).await,
+        Command::Report(command) => report::run(command).await,
         Command::Run(args) => run::run(*args).await,
         Command::Env(command) => environments::run(&command),
         Command::Doctor(args) => doctor::run(args).await,
