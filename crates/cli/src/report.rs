@@ -212,7 +212,7 @@ async fn pages(args: &SourceArgs, lake: &Lake, wanted: Wanted) -> Result<Pages> 
 }
 
 fn now() -> String {
-    let micros = u64::try_from(SystemClock.now().as_micros()).unwrap_or(0);
+    let micros = u64::try_from(SystemClock.now().micros()).unwrap_or(0);
     humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + Duration::from_micros(micros)).to_string()
 }
 

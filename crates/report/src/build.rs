@@ -90,8 +90,8 @@ impl Report {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let stem = if path.is_dir() { std::path::absolute(path).ok() } else { Some(path.with_extension("")) };
         let name = stem.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        let document = Document::parse(&source)
-            .map_err(|error| Error::Invalid(format!("{}: {error}", file.display())))?;
+        let document =
+            Document::parse(&source).map_err(|error| Error::Invalid(format!("{}: {error}", file.display())))?;
         Ok(Self { document, folder, name: name.unwrap_or_else(|| "report".to_owned()) })
     }
 
@@ -189,7 +189,8 @@ impl Report {
             Some(name) => String::from_utf8(self.file(name)?).map_err(|_| format!("{name} is no text"))?,
             None => cell.body.clone(),
         };
-        let names = cell.attributes.get("data").unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+        let names =
+            cell.attributes.get("data").unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
         let mut data: Vec<(&str, &Answer)> = Vec::new();
         for name in names {
             match answers.cells.get(name) {
@@ -215,7 +216,11 @@ impl Report {
         }
         let size = path.metadata().map_err(unreadable)?.len();
         if size > MOST_BYTES {
-            return Err(format!("the file {name} has {} MiB; files of a report have at most {}", size >> 20, MOST_BYTES >> 20));
+            return Err(format!(
+                "the file {name} has {} MiB; files of a report have at most {}",
+                size >> 20,
+                MOST_BYTES >> 20
+            ));
         }
         std::fs::read(path).map_err(unreadable)
     }

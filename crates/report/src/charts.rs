@@ -80,10 +80,15 @@ fn derived(part: &Json, known: &mut Vec<String>) {
             for (key, part) in parts {
                 match (key.as_str(), part) {
                     ("as", Json::String(name)) => known.push(name.clone()),
-                    ("as", Json::Array(names)) => known.extend(names.iter().filter_map(Json::as_str).map(str::to_owned)),
+                    ("as", Json::Array(names)) => {
+                        known.extend(names.iter().filter_map(Json::as_str).map(str::to_owned))
+                    }
                     // Their names are not written out in the specification.
                     ("fold", _) => known.extend(["key".to_owned(), "value".to_owned()]),
-                    ("pivot" | "regression" | "loess" | "density" | "quantile" | "flatten" | "repeat" | "lookup", _) => {
+                    (
+                        "pivot" | "regression" | "loess" | "density" | "quantile" | "flatten" | "repeat" | "lookup",
+                        _,
+                    ) => {
                         known.push(ANY.to_owned());
                     }
                     _ => {}

@@ -129,7 +129,9 @@ impl Document {
         let cells = cells(&text, first_line)?;
         for name in front.parameters.keys() {
             if !is_name(name) {
-                return invalid(format!("the parameter {name:?} is not called as SQL can name it: letters, digits and _"));
+                return invalid(format!(
+                    "the parameter {name:?} is not called as SQL can name it: letters, digits and _"
+                ));
             }
         }
         Ok(Self { front, text, first_line, cells })
@@ -206,11 +208,17 @@ fn cell(info: &str, line: usize, range: Range<usize>, number: usize) -> Result<O
         Err(message) => return wrong(message),
     };
     if let Some(unknown) = attributes.0.keys().find(|name| !kind.attributes().contains(&name.as_str())) {
-        return wrong(format!("a {} cell has no attribute {unknown}; it has {}", kind.word(), kind.attributes().join(", ")));
+        return wrong(format!(
+            "a {} cell has no attribute {unknown}; it has {}",
+            kind.word(),
+            kind.attributes().join(", ")
+        ));
     }
     let name = match (attributes.get("name"), kind) {
         (Some(name), _) if is_name(name) => name.to_owned(),
-        (Some(name), _) => return wrong(format!("a cell cannot be called {name:?}: letters, digits and _ make a name")),
+        (Some(name), _) => {
+            return wrong(format!("a cell cannot be called {name:?}: letters, digits and _ make a name"));
+        }
         (None, CellKind::Sql) => return wrong("an sql cell needs a name, as in ```sql name=best".to_owned()),
         (None, CellKind::Chart) => format!("chart_{number}"),
         (None, CellKind::Check) => format!("check_{number}"),

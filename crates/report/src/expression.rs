@@ -60,10 +60,7 @@ impl Operator {
     }
 
     pub(crate) const fn compares(self) -> bool {
-        matches!(
-            self,
-            Self::Less | Self::LessOrEqual | Self::More | Self::MoreOrEqual | Self::Equal | Self::NotEqual
-        )
+        matches!(self, Self::Less | Self::LessOrEqual | Self::More | Self::MoreOrEqual | Self::Equal | Self::NotEqual)
     }
 }
 
@@ -148,7 +145,8 @@ impl Scope<'_> {
             )),
             Some(Err(_)) => unknown(format!("the cell {name} has no answer")),
             None => {
-                let columns = self.cells.values().flatten().flat_map(|answer| &answer.columns).map(|column| &column.name);
+                let columns =
+                    self.cells.values().flatten().flat_map(|answer| &answer.columns).map(|column| &column.name);
                 let known = self.parameters.keys().chain(self.cells.keys()).chain(columns);
                 unknown(format!("nothing is called {name}{}", nearest(name, known)))
             }
@@ -236,7 +234,8 @@ fn compare(operator: Operator, left: &Expression, right: &Expression, scope: Sco
 
 /// What functions there are, for messages and the documentation's test.
 pub(crate) const FUNCTIONS: &[&str] = &[
-    "rows", "count", "min", "max", "sum", "avg", "median", "first", "last", "all", "any", "abs", "round", "is_null", "is_nan",
+    "rows", "count", "min", "max", "sum", "avg", "median", "first", "last", "all", "any", "abs", "round", "is_null",
+    "is_nan",
 ];
 
 fn call(name: &str, arguments: &[Expression], scope: Scope<'_>) -> Found {
@@ -262,7 +261,10 @@ fn call(name: &str, arguments: &[Expression], scope: Scope<'_>) -> Found {
         (_, [of @ Expression::Name(path)]) if path.len() > 1 => {
             let (answer, place) = scope.column(&path[0], &path[1..].join("."))?;
             if answer.truncated {
-                return unknown(format!("the answer of {} was cut, so {name} of it says nothing: raise its limit", path[0]));
+                return unknown(format!(
+                    "the answer of {} was cut, so {name} of it says nothing: raise its limit",
+                    path[0]
+                ));
             }
             let values: Vec<Value> = (0..answer.rows.len()).map(|row| answer.value(row, place)).collect();
             reduce(name, &values, of)

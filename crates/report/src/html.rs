@@ -40,7 +40,8 @@ impl Built<'_> {
         let woven = self.woven();
         let body = self.events(&woven);
         let headings = headings(&body);
-        let begins_with_title = matches!(headings.first(), Some(first) if first.level == HeadingLevel::H1 && first.is_first);
+        let begins_with_title =
+            matches!(headings.first(), Some(first) if first.level == HeadingLevel::H1 && first.is_first);
         let title = self.title(headings.first().filter(|_| begins_with_title).map(|first| first.text.as_str()));
         let (live, policy) = if is_live {
             ("<script src=\"live.js\"></script>\n", " script-src 'self'; connect-src 'self';")
@@ -95,7 +96,11 @@ impl Built<'_> {
         if failed > 0 {
             let _ = writeln!(page, "<p class=\"banner bad\">{failed} of {all} checks failed.</p>");
         } else if all > 0 && faults == 0 {
-            let _ = writeln!(page, "<p class=\"banner good\">{}</p>", if all == 1 { "The check holds." } else { "All checks hold." });
+            let _ = writeln!(
+                page,
+                "<p class=\"banner good\">{}</p>",
+                if all == 1 { "The check holds." } else { "All checks hold." }
+            );
         }
         if faults > 0 {
             let what = if faults == 1 { "1 part of this report" } else { &format!("{faults} parts of this report") };
@@ -187,7 +192,8 @@ impl Built<'_> {
     fn image<'a>(&self, woven: &Woven, url: &str, title: &str, id: CowStr<'a>) -> (Event<'a>, Event<'a>) {
         let url = woven.address(url);
         if is_remote(&url) {
-            let link = Tag::Link { link_type: LinkType::Inline, dest_url: safe(url).into(), title: CowStr::Borrowed(""), id };
+            let link =
+                Tag::Link { link_type: LinkType::Inline, dest_url: safe(url).into(), title: CowStr::Borrowed(""), id };
             return (Event::Start(link), Event::End(TagEnd::Link));
         }
         match picture(self.report, &url) {
@@ -226,7 +232,8 @@ fn is_remote(url: &str) -> bool {
 /// An address that does nothing but lead somewhere.
 fn safe(url: String) -> String {
     let compact: String = url.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
-    let scheme = compact.find([':', '/', '?', '#']).filter(|at| compact[*at..].starts_with(':')).map(|at| &compact[..at]);
+    let scheme =
+        compact.find([':', '/', '?', '#']).filter(|at| compact[*at..].starts_with(':')).map(|at| &compact[..at]);
     match scheme.map(str::to_ascii_lowercase).as_deref() {
         None | Some("http" | "https" | "mailto") => url,
         Some(_) => "#".to_owned(),
@@ -275,9 +282,11 @@ fn headings(events: &[Event<'_>]) -> Vec<Heading> {
                 _ => None,
             })
             .collect();
-        let mut id: String = text.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).flat_map(char::to_lowercase).collect();
+        let mut id: String =
+            text.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).flat_map(char::to_lowercase).collect();
         id = id.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
-        let same = found.iter().filter(|other| other.id == id || other.id.strip_prefix(&id).is_some_and(is_number)).count();
+        let same =
+            found.iter().filter(|other| other.id == id || other.id.strip_prefix(&id).is_some_and(is_number)).count();
         if same > 0 || id.is_empty() {
             let _ = write!(id, "-{}", same + 1);
         }
@@ -395,8 +404,10 @@ fn time(text: &str) -> String {
 pub(crate) fn cut(cell: &Cell, answer: &Answer) -> (usize, Option<String>) {
     let all = answer.rows.len();
     let most = cell.attributes.get("rows").and_then(|text| text.parse().ok()).unwrap_or(SHOWN_ROWS);
-    let of = if answer.truncated { format!("the first {}", grouped(&all.to_string())) } else { grouped(&all.to_string()) };
-    let note = (all > most || answer.truncated).then(|| format!("{} of {of} rows", grouped(&all.min(most).to_string())));
+    let of =
+        if answer.truncated { format!("the first {}", grouped(&all.to_string())) } else { grouped(&all.to_string()) };
+    let note =
+        (all > most || answer.truncated).then(|| format!("{} of {of} rows", grouped(&all.min(most).to_string())));
     (all.min(most), note)
 }
 

@@ -42,7 +42,8 @@ impl Built<'_> {
         push_text(&mut text, &woven, at..woven.text.len(), &code);
         text.truncate(text.trim_end().len());
         text.push_str("\n\n---\n\n");
-        let facts: Vec<String> = self.facts().iter().map(|(term, value)| format!("{}: {}", escape(term), escape(value))).collect();
+        let facts: Vec<String> =
+            self.facts().iter().map(|(term, value)| format!("{}: {}", escape(term), escape(value))).collect();
         let _ = writeln!(text, "{}", facts.join(" · "));
         let pictures = self.cells().filter_map(|(cell, outcome)| match outcome {
             Outcome::Chart(picture, _) => Some((cell.name.clone(), themed(picture))),
@@ -138,7 +139,8 @@ fn table(out: &mut String, cell: &Cell, answer: &Answer) {
     let _ = writeln!(out, "{}", line(answer.columns.iter().map(|column| rule(column.is_number())).collect()));
     let (rows, note) = cut(cell, answer);
     for row in 0..rows {
-        let cells = (0..answer.columns.len()).map(|place| told(cell, answer, row, place).map_or_else(|| "–".to_owned(), |text| escape(&text)));
+        let cells = (0..answer.columns.len())
+            .map(|place| told(cell, answer, row, place).map_or_else(|| "–".to_owned(), |text| escape(&text)));
         let _ = writeln!(out, "{}", line(cells.collect()));
     }
     if let Some(note) = note {

@@ -88,7 +88,8 @@ pub(crate) fn bind(
     for (name, text) in given {
         if !declared.contains_key(name) {
             let known: Vec<&str> = declared.keys().map(String::as_str).collect();
-            let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+            let known =
+                if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
             return invalid(format!("the report has no parameter {name}; {known}"));
         }
         texts.insert(name, text);
@@ -158,9 +159,12 @@ mod tests {
             let error = bound(given).expect_err(told).to_string();
             assert!(error.contains(told), "{error}");
         }
-        for (text, is_one) in
-            [("2026-01-01", true), ("2026-01-01T10:00:00Z", true), ("2026-01-01T10:00:00.5Z", true), ("2026-1-1", false)]
-        {
+        for (text, is_one) in [
+            ("2026-01-01", true),
+            ("2026-01-01T10:00:00Z", true),
+            ("2026-01-01T10:00:00.5Z", true),
+            ("2026-1-1", false),
+        ] {
             assert_eq!(is_time(text), is_one, "{text}");
         }
     }

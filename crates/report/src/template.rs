@@ -30,7 +30,10 @@ pub const TEMPLATES: &[Template] = &[
     Template {
         name: "curves",
         about: "training curves of the newest runs of an experiment",
-        files: &[(FILE, include_str!("templates/curves.md")), ("curves.vl.json", include_str!("templates/curves.vl.json"))],
+        files: &[
+            (FILE, include_str!("templates/curves.md")),
+            ("curves.vl.json", include_str!("templates/curves.vl.json")),
+        ],
     },
     Template {
         name: "model-card",
@@ -93,10 +96,13 @@ fn with_defaults(source: &str, given: &[(String, String)]) -> Result<String> {
         let Some((before, after)) = text.split_once(&head) else {
             return invalid(format!("the template does not declare {name} as a table"));
         };
-        let rest: String = after.split_inclusive('\n').scan(true, |is_head, line| {
-            *is_head = *is_head && !line.starts_with('[') && !line.starts_with("+++");
-            Some(if *is_head && line.starts_with("default") { "" } else { line })
-        }).collect();
+        let rest: String = after
+            .split_inclusive('\n')
+            .scan(true, |is_head, line| {
+                *is_head = *is_head && !line.starts_with('[') && !line.starts_with("+++");
+                Some(if *is_head && line.starts_with("default") { "" } else { line })
+            })
+            .collect();
         text = format!("{before}{head}default = {literal}\n{rest}");
     }
     Ok(text)
@@ -151,7 +157,10 @@ mod tests {
         template.write(folder.path(), &values).expect("a report");
         let bound = Report::open(folder.path()).expect("a report").parameters(&[]).expect("defaults");
         assert_eq!(bound["experiment"], crate::Value::Text("a \"quoted\" \\ one\n".to_owned()));
-        assert_eq!((&bound["top"], &bound["better"]), (&crate::Value::Int(3), &crate::Value::Text("higher".to_owned())));
+        assert_eq!(
+            (&bound["top"], &bound["better"]),
+            (&crate::Value::Int(3), &crate::Value::Text("higher".to_owned()))
+        );
         for (values, told) in [
             (given(&[("top", "many")]), "an integer"),
             (given(&[("tpo", "3")]), "no parameter tpo"),

@@ -118,7 +118,8 @@ fn what_cannot_be_computed_says_so_and_the_rest_is_built() {
                   ```sql name=odd rows=many\nSELECT 1\n```\n![x](gone.png)\n";
     let (page, text, faults, _) = built(source, &[]);
     let of = |fault: &Fault| (fault.cell.clone(), fault.line);
-    let wanted = [("wrong", 5), ("empty", 8), ("check_5", 18), ("chart_6", 21), ("chart_7", 24), ("odd", 30), ("", 3), ("", 0)];
+    let wanted =
+        [("wrong", 5), ("empty", 8), ("check_5", 18), ("chart_6", 21), ("chart_7", 24), ("odd", 30), ("", 3), ("", 0)];
     let wanted: Vec<_> = wanted.into_iter().map(|(cell, line)| (cell.to_owned(), line)).collect();
     assert_eq!(faults.iter().map(of).collect::<Vec<_>>(), wanted, "{faults:?}");
     for wanted in [
@@ -185,15 +186,55 @@ fn tags(page: &str) -> Vec<String> {
 }
 
 const HARMLESS: &[&str] = &[
-    "!doctype", "html", "head", "meta", "title", "style", "body", "main", "footer", "nav", "h1", "h2", "h3", "p", "ul", "li", "a",
-    "dl", "div", "dt", "dd", "figure", "figcaption", "table", "thead", "tbody", "tr", "th", "td", "span", "strong", "em", "b",
-    "code", "pre", "small", "img", "details", "summary", "hr", "br", "blockquote",
+    "!doctype",
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "main",
+    "footer",
+    "nav",
+    "h1",
+    "h2",
+    "h3",
+    "p",
+    "ul",
+    "li",
+    "a",
+    "dl",
+    "div",
+    "dt",
+    "dd",
+    "figure",
+    "figcaption",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "span",
+    "strong",
+    "em",
+    "b",
+    "code",
+    "pre",
+    "small",
+    "img",
+    "details",
+    "summary",
+    "hr",
+    "br",
+    "blockquote",
 ];
 
 fn assert_harmless(page: &str, of: &str) {
     let page = page.replace(include_str!("style.css"), "");
     for tag in tags(&page) {
-        let name = tag.trim_start_matches('/').split(|c: char| !c.is_ascii_alphanumeric() && c != '!').next().unwrap_or("");
+        let name =
+            tag.trim_start_matches('/').split(|c: char| !c.is_ascii_alphanumeric() && c != '!').next().unwrap_or("");
         assert!(HARMLESS.contains(&name.to_ascii_lowercase().as_str()), "<{tag}> of {of}:\n{page}");
         let outside: String = tag.split('"').step_by(2).collect();
         assert!(!outside.contains(" on") && !outside.contains("srcdoc"), "<{tag}> of {of}");
@@ -223,7 +264,9 @@ fn nothing_that_is_shown_becomes_markup() {
         assert!(!text.contains("\n# head") && !text.contains("\n```sql name=evil"), "{text}");
         // As the report's own text.
         let attack = &attack.replace("name=evil", "");
-        let source = format!("# Head\n\n{attack}\n\nand {attack} inline\n\n- {attack}\n\n## {attack}\n\n```\n{attack}\n```\n\n> {attack}\n");
+        let source = format!(
+            "# Head\n\n{attack}\n\nand {attack} inline\n\n- {attack}\n\n## {attack}\n\n```\n{attack}\n```\n\n> {attack}\n"
+        );
         let (_folder, own) = report(&source);
         assert_harmless(&own.build(IndexMap::new(), Answers::default(), Moment::default()).html(false), attack);
         // As a caption, an alternative text and a name.
@@ -239,13 +282,25 @@ fn links_lead_somewhere_or_nowhere() {
                   [f](<java\tscript:alert(1)>) [g](vbscript:x) <https://example.org/auto> [h](../x:y) [i](#one)\n";
     let (page, _, _, _) = built(source, &[]);
     let links: Vec<&str> = page.split("<a href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    let wanted = ["https://example.org/x?y=1", "other.html#z", "mailto:a@b.c", "#", "#", "#", "#", "https://example.org/auto", "../x:y", "#one"];
+    let wanted = [
+        "https://example.org/x?y=1",
+        "other.html#z",
+        "mailto:a@b.c",
+        "#",
+        "#",
+        "#",
+        "#",
+        "https://example.org/auto",
+        "../x:y",
+        "#one",
+    ];
     assert_eq!(links, wanted);
 }
 
 #[test]
 fn pictures_of_the_folder_are_put_in_and_no_others() {
-    let (folder, report) = report("![one](one.png) ![two](../two.png) ![three](link.png) ![four](x.txt) ![five](//example.org/x.png)\n");
+    let (folder, report) =
+        report("![one](one.png) ![two](../two.png) ![three](link.png) ![four](x.txt) ![five](//example.org/x.png)\n");
     let outside = tempfile::tempdir().expect("a folder");
     std::fs::write(outside.path().join("secret.png"), "secret").expect("a file");
     std::fs::write(folder.path().join("one.png"), "picture").expect("a file");
@@ -262,7 +317,8 @@ fn pictures_of_the_folder_are_put_in_and_no_others() {
 #[test]
 fn only_a_live_page_has_a_script() {
     let (_folder, report) = report("# x\n");
-    let built = report.build(IndexMap::new(), Answers::default(), Moment { now: "now".to_owned(), ..Moment::default() });
+    let built =
+        report.build(IndexMap::new(), Answers::default(), Moment { now: "now".to_owned(), ..Moment::default() });
     assert!(!built.html(false).contains("script"));
     let live = built.html(true);
     assert!(live.contains("<script src=\"live.js\"></script>") && live.contains("script-src 'self'"));

@@ -58,7 +58,8 @@ impl Built<'_> {
             };
             push_plain(&mut woven.text, before);
             let at = offset + text.len() - rest.len() + before.len();
-            let line = self.report.document.text.get(..at).map_or(0, |text| text.matches('\n').count()) + self.report.document.first_line;
+            let line = self.report.document.text.get(..at).map_or(0, |text| text.matches('\n').count())
+                + self.report.document.first_line;
             let begins = woven.text.len();
             let _ = write!(woven.text, "{OPEN}{}{CLOSE}", woven.insets.len());
             woven.insets.push(Inset { source: format!("{{{{{inner}}}}}"), value: self.inset(inner), at: begins, line });
@@ -78,7 +79,10 @@ impl Built<'_> {
     pub(crate) fn filled(&self, text: &str) -> String {
         let mut woven = Woven { text: String::new(), insets: Vec::new() };
         self.weave(text, 0, &mut woven);
-        woven.parts(&woven.text).map(|part| part.unwrap_or_else(|inset| inset.value.as_deref().unwrap_or("?"))).collect()
+        woven
+            .parts(&woven.text)
+            .map(|part| part.unwrap_or_else(|inset| inset.value.as_deref().unwrap_or("?")))
+            .collect()
     }
 }
 
@@ -112,7 +116,9 @@ impl Woven {
                 Err(inset) => {
                     for byte in inset.value.as_deref().unwrap_or_default().bytes() {
                         match byte {
-                            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte.into()),
+                            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                                out.push(byte.into())
+                            }
                             byte => {
                                 let _ = write!(out, "%{byte:02X}");
                             }

@@ -1,8 +1,8 @@
 //! PDF and PNG by a Chromium, where there is one.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::{Failure, Result};
 
@@ -30,7 +30,7 @@ pub(super) fn find() -> Result<PathBuf> {
 /// Prints a page.
 pub(super) async fn pdf(page: &str, to: &Path) -> Result {
     let flags = |out: &Path| vec![format!("--print-to-pdf={}", out.display()), "--no-pdf-header-footer".to_owned()];
-    shoot(page, "page.html", to, flags).await
+    shoot(page, ["page.html", "page.pdf"], to, flags).await
 }
 
 /// Draws a picture, at twice its size.
@@ -48,33 +48,50 @@ pub(super) async fn png(picture: &str, to: &Path) -> Result {
             "--hide-scrollbars".to_owned(),
         ]
     };
-    shoot(picture, "picture.svg", to, flags).await
+    shoot(picture, ["picture.svg", "picture.png"], to, flags).await
 }
 
 /// Has a Chromium open `content` and write a file.
-async fn shoot(content: &str, name: &str, to: &Path, flags: impl Fn(&Path) -> Vec<String>) -> Result {
+async fn shoot(content: &str, [name, out_name]: [&str; 2], to: &Path, flags: impl Fn(&Path) -> Vec<String>) -> Result {
     let failed = |told: String| Failure::usage(format!("{} cannot be made: {told}", to.display()));
     let program = find()?;
     let folder = tempfile::tempdir().map_err(|error| failed(error.to_string()))?;
-    let (source, out) = (folder.path().join(name), folder.path().join("out"));
+    let (source, out) = (folder.path().join(name), folder.path().join(out_name));
     std::fs::write(&source, content).map_err(|error| failed(error.to_string()))?;
     let mut told = String::new();
     // Its sandbox is not to be had for root and in many containers. The page is ours, and has no scripts.
     for more in [&[][..], &["--no-sandbox"][..]] {
-        let mut command = tokio::process::Command::new(&program);
+        let mut command = Command::new(&program);
         command.args(["--headless", "--disable-gpu", "--no-first-run", "--disable-extensions"]).args(more);
         command.arg(format!("--user-data-dir={}", folder.path().join("profile").display())).args(flags(&out));
         command.arg(format!("file://{}", source.display()));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-        match tokio::time::timeout(PATIENCE, command.output()).await {
-            Ok(Ok(output)) if output.status.success() && out.is_file() => {
+        let log = folder.path().join("log");
+        let waited = tokio::task::spawn_blocking(move || wait(command, &log)).await;
+        match waited.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(_) if out.is_file() => {
                 let bytes = std::fs::read(&out).map_err(|error| failed(error.to_string()))?;
                 return super::write(to, &bytes);
             }
-            Ok(Ok(output)) => told = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or("").to_owned(),
-            Ok(Err(error)) => return Err(failed(format!("{} cannot be run: {error}", program.display()))),
-            Err(_) => return Err(failed(format!("{} took longer than two minutes", program.display()))),
+            Ok(last) => told = last,
+            Err(error) => return Err(failed(format!("{}: {error}", program.display()))),
         }
     }
     Err(failed(format!("{} ended without it: {told}", program.display())))
+}
+
+/// Runs a program to its end, and gives the last line it wrote.
+fn wait(mut command: Command, log: &Path) -> Result<String, String> {
+    let file = std::fs::File::create(log).map_err(|error| error.to_string())?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+    let mut child = command.spawn().map_err(|error| format!("it cannot be run: {error}"))?;
+    let begun = Instant::now();
+    while child.try_wait().map_err(|error| error.to_string())?.is_none() {
+        if begun.elapsed() > PATIENCE {
+            let _gone = child.kill();
+            let _gone = child.wait();
+            return Err(format!("it took longer than {} seconds", PATIENCE.as_secs()));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(std::fs::read_to_string(log).unwrap_or_default().lines().last().unwrap_or("").to_owned())
 }

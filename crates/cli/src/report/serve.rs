@@ -45,7 +45,8 @@ pub(super) async fn run(args: ServeArgs) -> Result {
         let (host, port) = (&args.host, args.port);
         Failure::usage(format!("{host}:{port} cannot be listened on: {error}; choose another --port or --host"))
     })?;
-    let address = listener.local_addr().map_err(|error| Failure::usage(format!("the socket has no address: {error}")))?;
+    let address =
+        listener.local_addr().map_err(|error| Failure::usage(format!("the socket has no address: {error}")))?;
     let hosts = address.ip().is_loopback().then(|| {
         let names = ["localhost", "127.0.0.1", "[::1]"].map(|name| format!("{name}:{}", address.port()));
         names.into_iter().chain([address.to_string()]).collect::<Vec<_>>().into()
@@ -60,7 +61,7 @@ pub(super) async fn run(args: ServeArgs) -> Result {
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app);
     tokio::select! {
-        served = axum::serve(listener, router).into_future() => {
+        served = std::future::IntoFuture::into_future(axum::serve(listener, router)) => {
             served.map_err(|error| Failure::usage(format!("the page cannot be served any more: {error}")))
         }
         () = rebuild(&args.source, &lake, &shows) => Ok(()),

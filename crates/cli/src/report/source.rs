@@ -36,7 +36,8 @@ impl Lake {
                 let settings = runlake_engine::Settings { access: Access::ReadOnly, ..Default::default() };
                 let engine = open_engine(open_lake_store(place).await?, settings).await?;
                 let settings = runlake_query::Settings { memory_bytes: args.query_memory.0, ..Default::default() };
-                let queries = Queries::new(engine.clone(), settings).map_err(|error| Failure::new(error.to_string()))?;
+                let queries =
+                    Queries::new(engine.clone(), settings).map_err(|error| Failure::new(error.to_string()))?;
                 Source::Lake { engine, queries }
             }
         };

@@ -26,7 +26,8 @@ const DRAW: &str = include_str!("draw.js");
 /// Draws specifications one after the other.
 pub(super) fn draw(specs: Vec<String>) -> Vec<Result<String, String>> {
     let count = specs.len();
-    let drawing = std::thread::Builder::new().name("charts".to_owned()).stack_size(STACK_BYTES).spawn(move || all(&specs));
+    let drawing =
+        std::thread::Builder::new().name("charts".to_owned()).stack_size(STACK_BYTES).spawn(move || all(&specs));
     let failed = |told: String| (0..count).map(|_| Err(told.clone())).collect();
     match drawing.map(std::thread::JoinHandle::join) {
         Ok(Ok(Ok(drawn))) => drawn,
@@ -65,7 +66,10 @@ fn one(scripts: &Ctx<'_>, spec: &str) -> Result<String, String> {
     let drawing: Promise = draw.call((spec,)).catch(scripts).map_err(|error| told(&error))?;
     let picture: String = drawing.finish().catch(scripts).map_err(|error| told(&error))?;
     if picture.len() > MOST_BYTES {
-        return Err(format!("its picture has {} MiB, more than any reader wants: ask for fewer rows", picture.len() >> 20));
+        return Err(format!(
+            "its picture has {} MiB, more than any reader wants: ask for fewer rows",
+            picture.len() >> 20
+        ));
     }
     Ok(picture)
 }

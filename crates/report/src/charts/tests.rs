@@ -30,7 +30,8 @@ fn drawn(spec: &Json) -> Result<String, String> {
 #[test]
 fn fields_are_checked_and_points_in_them_escaped() {
     let field = |spec: Json| {
-        Chart::new(&spec.to_string(), &[("d", &data())], &IndexMap::new()).map(|chart| chart.spec["encoding"]["x"]["field"].clone())
+        Chart::new(&spec.to_string(), &[("d", &data())], &IndexMap::new())
+            .map(|chart| chart.spec["encoding"]["x"]["field"].clone())
     };
     let x = |field: &str| json!({"mark": "point", "encoding": {"x": {"field": field}}});
     assert_eq!(field(x("step")), Ok(json!("step")));
@@ -106,13 +107,16 @@ mod pictures {
         let error = drawn(&json!({"mark": "no such mark", "encoding": {"x": {"field": "step"}}})).expect_err("no mark");
         assert!(!error.is_empty());
         let error = drawn(&json!({"mark": "bar", "transform": [{"calculate": "1 +", "as": "x"}],
-            "encoding": {"x": {"field": "x"}}})).expect_err("no expression");
+            "encoding": {"x": {"field": "x"}}}))
+        .expect_err("no expression");
         assert!(!error.is_empty());
         // The others are drawn nevertheless.
         let (parameters, data) = (IndexMap::new(), data());
         let of = |spec: &str| Chart::new(spec, &[("d", &data)], &parameters).expect("a chart");
-        let charts = [of(r#"{"mark": "bar", "encoding": {"x": {"field": "step", "type": "wrong"}}}"#),
-            of(r#"{"mark": "bar", "encoding": {"x": {"field": "step"}}}"#)];
+        let charts = [
+            of(r#"{"mark": "bar", "encoding": {"x": {"field": "step", "type": "wrong"}}}"#),
+            of(r#"{"mark": "bar", "encoding": {"x": {"field": "step"}}}"#),
+        ];
         let drawn = draw(&[&charts[0], &charts[1]]);
         assert!(drawn[1].is_ok(), "{:?}", drawn[1]);
     }

@@ -112,8 +112,7 @@ impl Reader {
     }
 
     fn word(&mut self, word: &str) -> bool {
-        let is_next =
-            matches!(self.tokens.get(self.at), Some(Token::Name(name)) if name.eq_ignore_ascii_case(word));
+        let is_next = matches!(self.tokens.get(self.at), Some(Token::Name(name)) if name.eq_ignore_ascii_case(word));
         self.at += usize::from(is_next);
         is_next
     }

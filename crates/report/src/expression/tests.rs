@@ -12,10 +12,21 @@ fn answer(columns: &[(&str, &str)], rows: serde_json::Value) -> Result<Answer, S
 fn evaluated(text: &str) -> Result<Value, String> {
     let parameters = [("share".to_owned(), Value::Float(1.05)), ("name".to_owned(), Value::Text("iris".into()))].into();
     let cells = [
-        ("now".to_owned(), answer(&[("p95", "DOUBLE"), ("baseline", "DOUBLE"), ("run", "VARCHAR")], json!([[10.0, 10.0, "a"]]))),
-        ("runs".to_owned(), answer(&[("loss", "DOUBLE"), ("ok", "BOOLEAN"), ("metrics.f1", "DOUBLE")],
-            json!([[1.0, true, 0.5], [3.0, true, 0.7], [null, false, 0.9], [8.0, true, 0.1]]))),
-        ("odd".to_owned(), answer(&[("nan", "DOUBLE"), ("none", "DOUBLE"), ("run", "VARCHAR")], json!([["NaN", null, "b"]]))),
+        (
+            "now".to_owned(),
+            answer(&[("p95", "DOUBLE"), ("baseline", "DOUBLE"), ("run", "VARCHAR")], json!([[10.0, 10.0, "a"]])),
+        ),
+        (
+            "runs".to_owned(),
+            answer(
+                &[("loss", "DOUBLE"), ("ok", "BOOLEAN"), ("metrics.f1", "DOUBLE")],
+                json!([[1.0, true, 0.5], [3.0, true, 0.7], [null, false, 0.9], [8.0, true, 0.1]]),
+            ),
+        ),
+        (
+            "odd".to_owned(),
+            answer(&[("nan", "DOUBLE"), ("none", "DOUBLE"), ("run", "VARCHAR")], json!([["NaN", null, "b"]])),
+        ),
         ("total".to_owned(), answer(&[("c", "BIGINT")], json!([[7]]))),
         ("broken".to_owned(), Err("bad SQL".to_owned())),
         ("none".to_owned(), answer(&[("x", "DOUBLE")], json!([]))),
