@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod demo;
 mod doctor;
 mod environments;
 mod lake;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{LakeArgs, ServerArgs};
+use crate::demo::DemoArgs;
 use crate::environments::EnvironmentCommand;
 use crate::lineage::LineageArgs;
 use crate::registry::RegistryCommand;
@@ -51,6 +53,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   runlake server                                  a lake in ./runlake-data, on http://127.0.0.1:5000
+  runlake demo                                    a lake of made-up experiments to look around in
   runlake server --lake s3://bucket/experiments   a lake on an object store
   runlake flush --server http://127.0.0.1:5000    bring the tables up to date now
   runlake user add ann --role admin --lake ./runlake-data
@@ -68,6 +71,11 @@ enum Command {
     /// Every option can also be set by an environment variable (shown with it) or by a key of the same name in a TOML
     /// file, e.g. `memory-budget = "2GB"`. A flag wins over the environment, the environment over the file.
     Server(Box<ServerArgs>),
+    /// Fills a lake with made-up experiments, serves it and opens the web app.
+    ///
+    /// Sweeps of noisy curves, nested runs, runs that failed, datasets, artifacts, and a registry with versions, aliases and
+    /// approvals: the same for the same --seed.
+    Demo(DemoArgs),
     /// Writes everything that was acknowledged into the tables, so that other engines see it.
     Flush(Target),
     /// Rewrites small table files into large sorted ones.
@@ -154,6 +162,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result {
     match command {
         Command::Server(args) => server::run(*args).await,
+        Command::Demo(args) => demo::run(args).await,
         Command::Flush(target) => upkeep::flush(target).await,
         Command::Compact(target) => upkeep::compact(target).await,
         Command::Vacuum(args) => upkeep::vacuum(args).await,

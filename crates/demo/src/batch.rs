@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
+    ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray,
 };
 use arrow_schema::ArrowError;
 
@@ -38,7 +39,10 @@ impl Batch {
             ("status", texts(made.iter().map(|run| run.status.as_str()))),
             ("start_time", times(made.iter().map(|run| Some(run.start_ms)))),
             ("end_time", times(made.iter().map(|run| run.end_ms))),
-            ("parent_run_id", Arc::new(made.iter().map(|run| run.parent.as_deref()).collect::<StringArray>()) as ArrayRef),
+            (
+                "parent_run_id",
+                Arc::new(made.iter().map(|run| run.parent.as_deref()).collect::<StringArray>()) as ArrayRef,
+            ),
         ])?;
         let params = pairs(&made, |run| &run.params)?;
         let tags = pairs(&made, |run| &run.tags)?;
@@ -67,7 +71,7 @@ impl Batch {
 }
 
 fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(texts))
+    Arc::new(texts.map(Some).collect::<StringArray>())
 }
 
 fn times(times: impl Iterator<Item = Option<i64>>) -> ArrayRef {

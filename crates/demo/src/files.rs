@@ -24,7 +24,13 @@ pub(crate) fn of(run: &Made, seed: u64) -> Vec<(&'static str, Vec<u8>)> {
     }
     let mut path = String::new();
     for x in 0..40 {
-        let _ = write!(path, "{}{} {:.1}", if x == 0 { "M" } else { " L" }, x * 5, 10.0 + 80.0 * (-f64::from(x) / 9.0).exp());
+        let _ = write!(
+            path,
+            "{}{} {:.1}",
+            if x == 0 { "M" } else { " L" },
+            x * 5,
+            10.0 + 80.0 * (-f64::from(x) / 9.0).exp()
+        );
     }
     let picture = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 200 100\"><rect width=\"200\" height=\"100\" fill=\"#eef\"/>\

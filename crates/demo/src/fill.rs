@@ -9,6 +9,7 @@ use runlake_registry::Registry;
 use runlake_tracking::ingest::{Ingested, Rows, Target};
 use runlake_tracking::{CreateExperiment, DatasetInfo, DatasetInput, LogInputs, SearchExperiments, Tracking};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::batch::Batch;
 use crate::registered;
@@ -25,6 +26,8 @@ const UNDER_WAY: usize = 4;
 const WITH_FILES: usize = 12;
 /// The best runs of each experiment are remembered, to be registered.
 const BEST: usize = 5;
+/// Tag of the first experiment once everything is written.
+const WHOLE: &str = "demo";
 
 /// The services of an open lake.
 #[derive(Debug, Clone)]
@@ -84,7 +87,7 @@ pub async fn fill(services: &Services, scale: Scale, told: Progress<'_>) -> Resu
     let mut best: Vec<Vec<Made>> = vec![Vec::new(); EXPERIMENTS.len()];
     let mut with_files = 0;
     let mut under_way = VecDeque::new();
-    let mut batches = made_ahead(scale, ids.clone());
+    let (mut batches, making) = made_ahead(scale, ids.clone());
     while let Some(batch) = batches.recv().await {
         let batch = batch?;
         write(&services.tracking, &batch, &mut under_way).await?;
@@ -100,10 +103,13 @@ pub async fn fill(services: &Services, scale: Scale, told: Progress<'_>) -> Resu
         }
         told(filled);
     }
+    making.await.map_err(|error| Error::Refused(format!("runs could not be made: {error}")))?;
     for mut ingested in under_way {
         ingested.durable().await.map_err(refused)?;
     }
     registered::register(services, &ids, &best).await?;
+    let made = format!("{} runs, {} points, seed {}", scale.runs, scale.points, scale.seed);
+    services.tracking.set_experiment_tag(&ids[0], WHOLE, &made).await.map_err(refused)?;
     Ok(Some(filled))
 }
 
@@ -111,18 +117,18 @@ pub async fn fill(services: &Services, scale: Scale, told: Progress<'_>) -> Resu
 async fn is_there(tracking: &Tracking) -> Result<bool, Error> {
     let all = SearchExperiments { max_results: 100, ..SearchExperiments::default() };
     let found = tracking.search_experiments(&all).await.map_err(refused)?.items;
-    let names: Vec<&str> = found.iter().map(|found| found.experiment.name.as_str()).collect();
-    if EXPERIMENTS.iter().all(|experiment| names.contains(&experiment.name)) {
+    if found.iter().any(|found| found.tags.contains_key(WHOLE)) {
         return Ok(true);
     }
+    let names: Vec<&str> = found.iter().map(|found| found.experiment.name.as_str()).collect();
     let others: Vec<&str> = names.into_iter().filter(|name| *name != "Default").collect();
     if others.is_empty() { Ok(false) } else { Err(Error::NotEmpty(others.join(", "))) }
 }
 
 /// Makes batches on a thread of its own, a few ahead.
-fn made_ahead(scale: Scale, ids: Vec<String>) -> mpsc::Receiver<Result<Batch, Error>> {
+fn made_ahead(scale: Scale, ids: Vec<String>) -> (mpsc::Receiver<Result<Batch, Error>>, JoinHandle<()>) {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    tokio::task::spawn_blocking(move || {
+    let making = tokio::task::spawn_blocking(move || {
         let mut runs = Runs::new(scale).peekable();
         while runs.peek().is_some() {
             let mut points = 0;
@@ -138,7 +144,7 @@ fn made_ahead(scale: Scale, ids: Vec<String>) -> mpsc::Receiver<Result<Batch, Er
             }
         }
     });
-    receiver
+    (receiver, making)
 }
 
 async fn write(tracking: &Tracking, batch: &Batch, under_way: &mut VecDeque<Ingested>) -> Result<(), Error> {
@@ -160,11 +166,13 @@ async fn write(tracking: &Tracking, batch: &Batch, under_way: &mut VecDeque<Inge
 /// The datasets of every tenth run, and of all of a small demonstration.
 async fn log_inputs(tracking: &Tracking, made: &[Made]) -> Result<(), Error> {
     let wanted = made.iter().filter(|run| run.parent.is_none() && (run.number < 1000 || run.number % 100 < 10));
-    stream::iter(wanted.map(Ok)).try_for_each_concurrent(64, |run| async move {
-        let datasets = datasets(run);
-        let request = LogInputs { run_id: run.run_id.clone(), datasets, models: Vec::new() };
-        tracking.log_inputs(request).await.map_err(refused)
-    }).await
+    stream::iter(wanted.map(Ok))
+        .try_for_each_concurrent(64, |run| async move {
+            let datasets = datasets(run);
+            let request = LogInputs { run_id: run.run_id.clone(), datasets, models: Vec::new() };
+            tracking.log_inputs(request).await.map_err(refused)
+        })
+        .await
 }
 
 fn datasets(run: &Made) -> Vec<DatasetInput> {
@@ -180,7 +188,10 @@ fn datasets(run: &Made) -> Vec<DatasetInput> {
             digest: digest.to_owned(),
             source_type: "s3".to_owned(),
             source: serde_json::json!({ "uri": format!("s3://datasets/{name}/{digest}") }).to_string(),
-            schema: Some(r#"{"mlflow_colspec": [{"name": "input", "type": "binary"}, {"name": "label", "type": "string"}]}"#.to_owned()),
+            schema: Some(
+                r#"{"mlflow_colspec": [{"name": "input", "type": "binary"}, {"name": "label", "type": "string"}]}"#
+                    .to_owned(),
+            ),
             profile: Some(serde_json::json!({ "num_rows": rows }).to_string()),
         },
         tags: vec![("mlflow.data.context".to_owned(), context.to_owned())],
@@ -190,7 +201,8 @@ fn datasets(run: &Made) -> Vec<DatasetInput> {
 
 /// Keeps the best finished runs of each experiment.
 fn remember(best: &mut [Vec<Made>], run: Made) {
-    if run.status != runlake_types::rows::RunStatus::Finished || run.name.starts_with("sweep-") && run.parent.is_none() {
+    if run.status != runlake_types::rows::RunStatus::Finished || run.name.starts_with("sweep-") && run.parent.is_none()
+    {
         return;
     }
     let best = &mut best[run.experiment];

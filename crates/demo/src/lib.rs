@@ -5,8 +5,8 @@
 //! columns that bulk ingest takes; [`fill`] writes them through the services of a lake that is open. Benchmarks may use each.
 
 mod batch;
-mod fill;
 mod files;
+mod fill;
 mod registered;
 mod runs;
 

@@ -1,11 +1,10 @@
 //! The registry of the demonstration: models with versions, stages, aliases, and changes that wait for approval.
 
 use runlake_registry::{Change, CreateModel, CreateVersion, Decision, Policy, Registry};
-use runlake_tracking::{CreateLoggedModel, LogOutputs};
-use runlake_types::rows::LoggedModelStatus;
+use runlake_tracking::{CreateLoggedModel, LogOutputs, LoggedModelStatus};
 
-use crate::fill::{Error, Services, refused, upload};
 use crate::files;
+use crate::fill::{Error, Services, refused, upload};
 use crate::runs::Made;
 
 /// A registered model, made of the best runs of an experiment.
@@ -25,7 +24,8 @@ const PLANS: [Plan; 3] = [
 pub(crate) async fn register(services: &Services, ids: &[String], best: &[Vec<Made>]) -> Result<(), Error> {
     for (plan, best) in PLANS.iter().zip(best) {
         let registry = services.registry.acting(Some("ada"));
-        let tags = vec![("team".to_owned(), crate::EXPERIMENTS[best.first().map_or(0, |run| run.experiment)].team.to_owned())];
+        let tags =
+            vec![("team".to_owned(), crate::EXPERIMENTS[best.first().map_or(0, |run| run.experiment)].team.to_owned())];
         let model = CreateModel { name: plan.name.to_owned(), description: Some(plan.about.to_owned()), tags };
         registry.create_model(model).await.map_err(refused)?;
         for run in best.iter().take(plan.versions).rev() {
@@ -88,12 +88,18 @@ async fn promote(registry: &Registry, name: &str, versions: usize) -> Result<(),
     let champion = Change::SetAlias { alias: "champion".to_owned() };
     let comment = |text: &str| Some(text.to_owned());
     let grace = registry.acting(Some("grace"));
-    let asked = grace.request_change(name, &last, &champion, comment("Better on every bird but owls.")).await.map_err(refused)?;
-    let approval = Decision { approves: true, comment: comment("Owls are rare. Go.") };
+    let asked = grace
+        .request_change(name, &last, &champion, comment("Better on every bird but owls."))
+        .await
+        .map_err(refused)?;
+    let approval = Decision { approve: true, comment: comment("Owls are rare. Go.") };
     ada.decide(name, &asked.request.request_id, approval, &|_| true).await.map_err(refused)?;
     ada.set_alias(name, "challenger", &before).await.map_err(refused)?;
     let production =
         Change::Transition { stage: runlake_registry::stage("Production").map_err(refused)?, archive_existing: true };
-    grace.request_change(name, &last, &production, comment("A week as champion without complaints.")).await.map_err(refused)?;
+    grace
+        .request_change(name, &last, &production, comment("A week as champion without complaints."))
+        .await
+        .map_err(refused)?;
     Ok(())
 }

@@ -243,7 +243,9 @@ fn make(scale: Scale, number: u64) -> Made {
 /// Steps at which a curve of `points` is measured every `every` steps, the last one always.
 fn steps(points: u64, every: u64) -> impl Iterator<Item = i64> {
     let points = points.max(1);
-    (0..points).filter(move |step| step % every == 0 || step + 1 == points).map(|step| i64::try_from(step).unwrap_or(i64::MAX))
+    (0..points)
+        .filter(move |step| step % every == 0 || step + 1 == points)
+        .map(|step| i64::try_from(step).unwrap_or(i64::MAX))
 }
 
 fn curve(points: u64, every: u64, mut value: impl FnMut(f64) -> f64, all: u64) -> Vec<(i64, f64)> {
@@ -261,10 +263,15 @@ fn vision(run: &mut Made, index: u64, points: u64, all: u64, chance: &mut Chance
     let ideal = move |t: f64| floor + 2.2 * (-speed * t).exp();
     let spike = (index % 3 == 0).then(|| chance.between(0.3, 0.9));
     let mut noise = chance.clone();
-    let train = curve(points, 1, |t| {
-        let spiked = spike.is_some_and(|at| (t - at).abs() * (all as f64) < 0.5);
-        (ideal(t) + 0.05 * noise.noise() * (1.1 - t) + if spiked { 1.5 } else { 0.0 }).max(0.001)
-    }, all);
+    let train = curve(
+        points,
+        1,
+        |t| {
+            let spiked = spike.is_some_and(|at| (t - at).abs() * (all as f64) < 0.5);
+            (ideal(t) + 0.05 * noise.noise() * (1.1 - t) + if spiked { 1.5 } else { 0.0 }).max(0.001)
+        },
+        all,
+    );
     let valid = curve(points, 10, |t| ideal(t) * 1.12 + 0.02 * noise.noise(), all);
     let accuracy = curve(points, 10, |t| (1.0 - ideal(t) * 1.12 / 2.6 + 0.008 * noise.noise()).clamp(0.0, 0.99), all);
     run.score = accuracy.last().map_or(0.0, |(_, value)| *value);
@@ -311,7 +318,8 @@ fn churn(run: &mut Made, index: u64, points: u64, seed: u64, chance: &mut Chance
     run.tags.push(("mlflow.source.name", "sweep.py".to_owned()));
     if trial == 0 {
         run.name = format!("sweep-{}", sweep + 1);
-        run.params = vec![("trials", TRIALS.to_string()), ("sampler", chance.pick(&["tpe", "random", "grid"]).to_owned())];
+        run.params =
+            vec![("trials", TRIALS.to_string()), ("sampler", chance.pick(&["tpe", "random", "grid"]).to_owned())];
         run.score = chance.between(0.84, 0.88);
         run.series = vec![Series { key: "best_auc", points: vec![(0, run.score)] }];
         return;
@@ -330,7 +338,10 @@ fn churn(run: &mut Made, index: u64, points: u64, seed: u64, chance: &mut Chance
             key: "auc",
             points: steps(rounds, 1).map(|step| (step, best * grown(step, 8.0) + 0.002 * noise.noise())).collect(),
         },
-        Series { key: "logloss", points: steps(rounds, 1).map(|step| (step, 0.6 - 0.3 * best * grown(step, 9.0))).collect() },
+        Series {
+            key: "logloss",
+            points: steps(rounds, 1).map(|step| (step, 0.6 - 0.3 * best * grown(step, 9.0))).collect(),
+        },
     ];
     run.params = vec![
         ("num_leaves", leaves.to_string()),
@@ -349,18 +360,26 @@ fn language(run: &mut Made, index: u64, points: u64, all: u64, chance: &mut Chan
     let diverges = (rate > 6e-3).then(|| chance.between(0.3, 0.8));
     let floor = 2.4 + 3.0 / f64::from(layers) + 0.2 * (rate.log10() + 3.2).abs();
     let mut noise = chance.clone();
-    let loss = curve(points, 1, |t| match diverges {
-        Some(at) if t > at + 0.1 => f64::NAN,
-        Some(at) if t > at => floor + 60.0 * (t - at),
-        _ => floor + 7.0 * (-9.0 * t).exp() + 0.04 * noise.noise(),
-    }, all);
+    let loss = curve(
+        points,
+        1,
+        |t| match diverges {
+            Some(at) if t > at + 0.1 => f64::NAN,
+            Some(at) if t > at => floor + 60.0 * (t - at),
+            _ => floor + 7.0 * (-9.0 * t).exp() + 0.04 * noise.noise(),
+        },
+        all,
+    );
     let ended = loss.last().map_or(f64::NAN, |(_, value)| *value);
     run.score = if ended.is_nan() { 0.0 } else { 1.0 / ended };
     let perplexity = loss.iter().filter(|(step, _)| step % 10 == 0).map(|(step, value)| (*step, value.exp())).collect();
     run.series = vec![
         Series { key: "loss", points: loss },
         Series { key: "perplexity", points: perplexity },
-        Series { key: "grad_norm", points: curve(points, 1, |t| 0.4 + 2.0 * (-5.0 * t).exp() + 0.1 * noise.noise().abs(), all) },
+        Series {
+            key: "grad_norm",
+            points: curve(points, 1, |t| 0.4 + 2.0 * (-5.0 * t).exp() + 0.1 * noise.noise().abs(), all),
+        },
         Series { key: "tokens_per_second", points: curve(points, 10, |_| 48_000.0 + 900.0 * noise.noise(), all) },
     ];
     run.params = vec![
@@ -410,7 +429,9 @@ mod tests {
         let trial = runs.iter().find(|run| run.parent.is_some()).expect("a trial");
         let parent = runs.iter().find(|run| Some(&run.run_id) == trial.parent.as_ref()).expect("its parent");
         assert!(parent.name.starts_with("sweep-") && parent.parent.is_none() && parent.number < trial.number);
-        assert!(runs.iter().flat_map(|run| &run.series).flat_map(|series| &series.points).any(|(_, value)| value.is_nan()));
+        assert!(
+            runs.iter().flat_map(|run| &run.series).flat_map(|series| &series.points).any(|(_, value)| value.is_nan())
+        );
         assert!(runs.iter().all(|run| run.series.iter().all(|series| !series.points.is_empty())));
         assert!(runs.iter().all(|run| run.end_ms.is_none() == (run.status == RunStatus::Running)));
         let vision = runs.iter().find(|run| run.experiment == 0 && run.status == RunStatus::Finished).expect("one");
