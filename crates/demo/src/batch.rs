@@ -55,7 +55,10 @@ impl Batch {
                 points <= MOST_POINTS
             });
             let to = from + fit.count().max(1);
-            metrics.push(points_of(&made[from..to])?);
+            let points = points_of(&made[from..to])?;
+            // A single run may have more than fit.
+            let starts = (0..points.num_rows()).step_by(MOST_POINTS);
+            metrics.extend(starts.map(|at| points.slice(at, MOST_POINTS.min(points.num_rows() - at))));
             from = to;
         }
         for run in &mut made {
@@ -119,4 +122,21 @@ fn points_of(made: &[Made]) -> Result<RecordBatch, ArrowError> {
         ("step", Arc::new(Int64Array::from(steps))),
         ("timestamp", Arc::new(TimestampMillisecondArray::from(stamps))),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Runs, Scale};
+
+    #[test]
+    fn no_batch_is_larger_than_ingest_takes_and_no_point_is_lost() {
+        let made: Vec<Made> = Runs::new(Scale { runs: 3, points: 400_000, seed: 3 }).collect();
+        let points: usize = made.iter().map(Made::points).sum();
+        let ids = ["1", "2", "3"].map(str::to_owned);
+        let batch = Batch::of(made, &ids).expect("a batch");
+        assert!(batch.metrics.len() > 3 && batch.metrics.iter().all(|part| part.num_rows() <= MOST_POINTS));
+        assert_eq!((batch.points(), batch.runs.num_rows()), (points, 3));
+        assert!(batch.made.iter().all(|run| run.series.is_empty()));
+    }
 }

@@ -226,3 +226,50 @@ pub(crate) async fn upload(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use runlake_engine::{Engine, Settings};
+    use runlake_storage::{Store, StoreSettings};
+    use runlake_tracking::{SearchRuns, TrackingSettings};
+    use runlake_types::SystemClock;
+
+    use super::*;
+
+    async fn services() -> Services {
+        let store = Store::open("memory://", &StoreSettings::default()).await.expect("a store");
+        let engine = Engine::open(store.clone(), Settings::default(), Arc::new(SystemClock)).await.expect("a lake");
+        let tracking = Tracking::open(engine, TrackingSettings::default()).await.expect("a lake");
+        Services {
+            registry: Registry::new(tracking.clone()),
+            tracking,
+            artifacts: Artifacts::new(store.folder("artifacts")),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lake_is_filled_once() {
+        let services = services().await;
+        let scale = Scale { runs: 60, points: 20, seed: 1 };
+        let mut heard = Vec::new();
+        let filled =
+            fill(&services, scale, &mut |filled| heard.push(filled)).await.expect("filled").expect("it was empty");
+        assert_eq!((filled.runs, heard.last()), (60, Some(&filled)));
+        let all = SearchRuns { experiment_ids: vec!["1".into(), "2".into(), "3".into()], ..SearchRuns::default() };
+        assert_eq!(services.tracking.search_runs(&all).await.expect("runs").items.len(), 60);
+        let champion = services.registry.version_by_alias("birds-classifier", "champion").await.expect("a version");
+        assert_eq!(champion.version.version, 5);
+        assert_eq!(fill(&services, scale, &mut |_| ()).await.expect("nothing to do"), None);
+    }
+
+    #[tokio::test]
+    async fn what_holds_something_else_is_left_alone() {
+        let services = services().await;
+        let mine = CreateExperiment { name: "mine".to_owned(), ..CreateExperiment::default() };
+        services.tracking.create_experiment(mine).await.expect("an experiment");
+        let error = fill(&services, Scale::default(), &mut |_| ()).await.expect_err("it is not empty");
+        assert!(matches!(&error, Error::NotEmpty(names) if names == "mine"), "{error}");
+    }
+}

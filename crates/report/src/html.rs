@@ -329,11 +329,20 @@ fn fault_inline(source: &str, message: &str) -> String {
     format!("<span class=\"fault\" title=\"{}\">{} – {}</span>", escape(message), escape(source), escape(message))
 }
 
+/// Whether a cell is to be hidden, and has nothing to tell that its reader should know.
+pub(crate) fn is_hidden(cell: &Cell, outcome: &Outcome) -> bool {
+    let has_fault = match outcome {
+        Outcome::Fault(_) => true,
+        Outcome::Table(answer) => answer.rows.is_empty() && !cell.attributes.has("empty"),
+        Outcome::Chart(..) | Outcome::Checks(_) | Outcome::Note(_) => false,
+    };
+    cell.attributes.has("hide") && !has_fault
+}
+
 /// A cell as it looks.
 fn shown(cell: &Cell, outcome: &Outcome) -> String {
     let mut out = String::new();
-    let is_hidden = cell.attributes.has("hide") && !matches!(outcome, Outcome::Fault(_));
-    if is_hidden {
+    if is_hidden(cell, outcome) {
         return out;
     }
     let _ = writeln!(out, "<figure id=\"cell-{}\" class=\"{}\">", cell.name, cell.kind.word());

@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::build::{Built, EMPTY, Outcome};
 use crate::checks::{Check, Verdict};
 use crate::document::{Cell, MARKDOWN};
-use crate::html::{cut, themed, told};
+use crate::html::{cut, is_hidden, themed, told};
 use crate::weave::{CELL, Inset, Woven};
 
 /// Markdown, and the files it shows.
@@ -103,7 +103,7 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 fn push_cell(out: &mut String, cell: &Cell, outcome: &Outcome, folder: &str, extension: &str) {
-    if cell.attributes.has("hide") && !matches!(outcome, Outcome::Fault(_)) {
+    if is_hidden(cell, outcome) {
         return;
     }
     if let Some(caption) = cell.attributes.get("caption") {

@@ -111,7 +111,7 @@ fn a_report_shows_tables_checks_and_where_it_comes_from() {
 
 #[test]
 fn what_cannot_be_computed_says_so_and_the_rest_is_built() {
-    let source = "# Head\n\n{{ nothing.there }}\n\n```sql name=wrong hide\nSELECT WRONG\n```\n```sql name=empty\nSELECT EMPTY\n```\n\
+    let source = "# Head\n\n{{ nothing.there }}\n\n```sql name=wrong hide\nSELECT WRONG\n```\n```sql name=empty hide\nSELECT EMPTY\n```\n\
                   ```sql name=fine_empty empty=ok\nSELECT EMPTY\n```\n```sql name=fine\nSELECT 1\n```\n```check\nassert wrong.x < 1\n\
                   assert rows(fine) = 3\n```\n```vega-lite data=wrong\n{}\n```\n```vega-lite data=fine\n{\"mark\": \"bar\", \
                   \"encoding\": {\"x\": {\"field\": \"lss\"}}}\n```\n```vega-lite data=fine_empty\n{\"mark\": \"bar\"}\n```\n\
