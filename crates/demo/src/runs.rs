@@ -48,7 +48,7 @@ pub const EXPERIMENTS: [Experiment; 3] = [
 /// Of ten runs so many are of each experiment.
 const SHARES: [u64; 3] = [6, 3, 1];
 
-/// Chance that comes from a seed: SplitMix64.
+/// Chance that comes from a seed: `SplitMix64`.
 #[derive(Debug, Clone)]
 pub struct Chance(u64);
 
@@ -225,7 +225,7 @@ fn make(scale: Scale, number: u64) -> Made {
         1 => churn(&mut run, index, points, scale.seed, &mut chance),
         _ => language(&mut run, index, points, scale.points, &mut chance),
     }
-    let last = run.series.iter().flat_map(|series| series.points.last()).map(|(step, _)| *step).max().unwrap_or(0);
+    let last = run.series.iter().filter_map(|series| series.points.last()).map(|(step, _)| *step).max().unwrap_or(0);
     run.end_ms = (status != RunStatus::Running).then(|| run.time_ms(last) + 1_000);
     let mut commit = String::new();
     for _ in 0..5 {
@@ -261,7 +261,7 @@ fn vision(run: &mut Made, index: u64, points: u64, all: u64, chance: &mut Chance
     let floor = 0.08 + 0.5 * (rate.log10() + 2.5).abs() / 4.0 + 0.03 * f64::from(depth.abs_diff(6));
     let speed = 8.4 * (rate * 100.0).sqrt().min(1.5);
     let ideal = move |t: f64| floor + 2.2 * (-speed * t).exp();
-    let spike = (index % 3 == 0).then(|| chance.between(0.3, 0.9));
+    let spike = index.is_multiple_of(3).then(|| chance.between(0.3, 0.9));
     let mut noise = chance.clone();
     let train = curve(
         points,
@@ -299,7 +299,7 @@ fn vision(run: &mut Made, index: u64, points: u64, all: u64, chance: &mut Chance
         ("gpu", chance.pick(&["a100", "h100"]).to_owned()),
         ("mlflow.source.name", "train.py".to_owned()),
     ];
-    if index % 5 == 0 {
+    if index.is_multiple_of(5) {
         run.tags.push(("mlflow.note.content", NOTE.to_owned()));
     }
 }

@@ -252,9 +252,9 @@ fn question(cell: &Cell, parameters: &IndexMap<String, Value>) -> Result<Questio
             &rest[..end] == name
         })
     };
-    let parameters = parameters.iter().filter(|(name, _)| named(name));
-    let parameters = parameters.map(|(name, value)| (name.clone(), value.clone())).collect();
-    Ok(Question { parameters, sql, row_limit })
+    let wanted = parameters.iter().filter(|(name, _)| named(name));
+    let parameters = wanted.map(|(name, value)| (name.clone(), value.clone())).collect();
+    Ok(Question { sql, parameters, row_limit })
 }
 
 fn faults(cell: &Cell, outcome: &Outcome) -> Vec<Fault> {

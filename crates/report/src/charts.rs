@@ -81,7 +81,7 @@ fn derived(part: &Json, known: &mut Vec<String>) {
                 match (key.as_str(), part) {
                     ("as", Json::String(name)) => known.push(name.clone()),
                     ("as", Json::Array(names)) => {
-                        known.extend(names.iter().filter_map(Json::as_str).map(str::to_owned))
+                        known.extend(names.iter().filter_map(Json::as_str).map(str::to_owned));
                     }
                     // Their names are not written out in the specification.
                     ("fold", _) => known.extend(["key".to_owned(), "value".to_owned()]),

@@ -99,13 +99,11 @@ impl Scope<'_> {
     /// The place of a column of a cell.
     fn column(&self, cell: &str, column: &str) -> Found<(&Answer, usize)> {
         let answer = self.cell(cell)?;
-        match answer.column(column) {
-            Some(place) => Ok((answer, place)),
-            None => {
-                let near = nearest(column, answer.columns.iter().map(|column| &column.name));
-                unknown(format!("the cell {cell} has no column {column}{near}"))
-            }
+        if let Some(place) = answer.column(column) {
+            return Ok((answer, place));
         }
+        let near = nearest(column, answer.columns.iter().map(|column| &column.name));
+        unknown(format!("the cell {cell} has no column {column}{near}"))
     }
 
     fn name(&self, path: &[String]) -> Found {

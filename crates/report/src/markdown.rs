@@ -30,7 +30,7 @@ impl Built<'_> {
         if !begins_with_heading {
             let _ = writeln!(text, "# {}\n", escape(&self.title(None)));
         }
-        let (cells, code) = places(&woven);
+        let Places { cells, code } = places(&woven);
         let mut at = 0;
         for (number, range) in &cells {
             push_text(&mut text, &woven, at..range.start, &code);
@@ -53,9 +53,15 @@ impl Built<'_> {
     }
 }
 
-/// Where cells stand, and where code does, in which marks are what they were written as.
-fn places(woven: &Woven) -> (Vec<(usize, Range<usize>)>, Vec<Range<usize>>) {
-    let (mut cells, mut code) = (Vec::new(), Vec::new());
+/// Where cells stand, by number, and where code does, in which marks are what they were written as.
+#[derive(Default)]
+struct Places {
+    cells: Vec<(usize, Range<usize>)>,
+    code: Vec<Range<usize>>,
+}
+
+fn places(woven: &Woven) -> Places {
+    let Places { mut cells, mut code } = Places::default();
     for (event, range) in Parser::new_ext(&woven.text, MARKDOWN).into_offset_iter() {
         match event {
             Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) if info.starts_with(CELL) => {
@@ -65,7 +71,7 @@ fn places(woven: &Woven) -> (Vec<(usize, Range<usize>)>, Vec<Range<usize>>) {
             _ => {}
         }
     }
-    (cells, code)
+    Places { cells, code }
 }
 
 /// The text of `range` with values in the place of their marks.

@@ -50,13 +50,11 @@ pub const TEMPLATES: &[Template] = &[
 impl Template {
     /// The template called `name`.
     pub fn named(name: &str) -> Result<Self> {
-        match TEMPLATES.iter().find(|template| template.name == name) {
-            Some(template) => Ok(*template),
-            None => {
-                let known: Vec<&str> = TEMPLATES.iter().map(|template| template.name).collect();
-                invalid(format!("there is no template {name:?}; there are {}", known.join(", ")))
-            }
+        if let Some(template) = TEMPLATES.iter().find(|template| template.name == name) {
+            return Ok(*template);
         }
+        let known: Vec<&str> = TEMPLATES.iter().map(|template| template.name).collect();
+        invalid(format!("there is no template {name:?}; there are {}", known.join(", ")))
     }
 
     /// Writes it to `folder`, with the `given` values as defaults of its parameters.

@@ -117,7 +117,7 @@ impl Woven {
                     for byte in inset.value.as_deref().unwrap_or_default().bytes() {
                         match byte {
                             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                                out.push(byte.into())
+                                out.push(byte.into());
                             }
                             byte => {
                                 let _ = write!(out, "%{byte:02X}");

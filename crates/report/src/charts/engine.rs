@@ -1,4 +1,4 @@
-//! Vega and Vega-Lite in QuickJS: a script engine that has neither files, network, nor a clock of the machine's zone.
+//! Vega and Vega-Lite in `QuickJS`: a script engine that has neither files, network, nor a clock of the machine's zone.
 //!
 //! It works on a thread with a stack of its own, within a memory and a time, and is thrown away afterwards.
 

@@ -235,10 +235,8 @@ impl Reader {
                 _ => {
                     // Columns may have points in their names: params.lr of a cell is cell.params.lr.
                     let path: Vec<String> = name.split('.').map(str::to_owned).collect();
-                    match path.iter().all(|part| !part.is_empty()) {
-                        true => Ok(Expression::Name(path)),
-                        false => Err(format!("{name} is no name")),
-                    }
+                    let is_whole = path.iter().all(|part| !part.is_empty());
+                    if is_whole { Ok(Expression::Name(path)) } else { Err(format!("{name} is no name")) }
                 }
             },
             Token::Sign(sign) => Err(format!("{sign} stands where a value should")),

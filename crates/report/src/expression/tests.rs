@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::answer::Column;
 
+#[allow(clippy::unnecessary_wraps, reason = "as cells have it")]
 fn answer(columns: &[(&str, &str)], rows: serde_json::Value) -> Result<Answer, String> {
     let columns =
         columns.iter().map(|(name, kind)| Column { name: (*name).to_owned(), kind: (*kind).to_owned() }).collect();
