@@ -1,6 +1,7 @@
 """Reports by the real binary: built from a server and from a lake, their checks, their faults, and the same again."""
 
 import base64
+import os
 import re
 import shutil
 import subprocess
@@ -47,8 +48,9 @@ def filled(tmp_path_factory):
     server.stop()
 
 
-def report(*args, status=0, cwd=None):
-    done = subprocess.run([binary(), "report", *map(str, args)], capture_output=True, text=True, timeout=120, cwd=cwd)
+def report(*args, status=0, cwd=None, zone="UTC"):
+    done = subprocess.run([binary(), "report", *map(str, args)], capture_output=True, text=True, timeout=120, cwd=cwd,
+                          env={**os.environ, "TZ": zone})
     assert done.returncode == status, done.stdout + done.stderr
     return done
 
@@ -76,9 +78,9 @@ def test_a_page_is_the_same_from_a_server_and_from_its_lake_and_whenever_it_is_b
     fill(filled.uri, f"later-{time.monotonic_ns()}")
     Api(filled.uri).create_run(Api(filled.uri).get("experiments/get-by-name", experiment_name="birds")["experiment"]["experiment_id"])
     filled.flush()
-    for source in [("--server", filled.uri), ("--lake", filled.lake)]:
+    for source, zone in [(("--server", filled.uri), "Asia/Tokyo"), (("--lake", filled.lake), "America/New_York")]:
         again = tmp_path / "again.html"
-        report("build", QUALITY, *source, "--as-of", moment, *values, "-o", again)
+        report("build", QUALITY, *source, "--as-of", moment, *values, "-o", again, zone=zone)
         assert again.read_bytes() == first.read_bytes(), source
     page = first.read_text()
     assert "<h1>Quality of birds</h1>" in page and "Of <strong>4 runs</strong> the best reached 0.9, 12.5 % above" in page
@@ -87,7 +89,7 @@ def test_a_page_is_the_same_from_a_server_and_from_its_lake_and_whenever_it_is_b
     assert f"<dt>As of</dt><dd>{moment}</dd>" in page and re.search(r"<dt>Snapshot</dt><dd>position \d+</dd>", page)
     assert "<dt>baseline</dt><dd>0.8</dd>" in page
     drawn = pictures(page)
-    assert [alt for _, alt in drawn] == ["The newest runs, and the baseline", "All runs"]
+    assert [alt for _, alt in drawn] == ["The newest runs, and the baseline", "All runs", "When they were run"]
     assert all(svg.startswith("<svg") and "<script" not in svg for svg, _ in drawn)
     assert "run-3" in drawn[0][0]
 

@@ -21,11 +21,11 @@ use source::Lake;
 const EXAMPLES: &str = "\
 Examples:
   runlake report new leaderboard reports/iris -P experiment=iris
-  runlake report build reports/iris -o iris.html             one page, to open, mail or publish
-  runlake report build reports/iris -o README.md -o iris.pdf Markdown with pictures beside it; a PDF by Chromium
-  runlake report build reports/iris --as-of 2026-05-03T12:00:00Z   the same bytes whenever it is built
-  runlake report check reports/gate -P model=birds           for CI: status 1 if a check fails
-  runlake report serve reports/iris --lake ./runlake-data    rebuilt as you write, and as runs come in
+  runlake report build reports/iris -o iris.html           one page: open, mail or publish it
+  runlake report build reports/iris -o iris.md -o iris.pdf Markdown with pictures; PDF by Chromium
+  runlake report build reports/iris --as-of 2026-05-03T12:00:00Z  the same bytes again and again
+  runlake report check reports/gate -P model=birds         for CI: status 1 if a check fails
+  runlake report serve reports/iris --lake ./runlake-data  rebuilt as you write and runs come in
 
 How reports are written is told in docs/reports.md.";
 

@@ -20,6 +20,7 @@ fn data() -> Answer {
     }
 }
 
+#[cfg(feature = "charts")]
 fn drawn(spec: &Json) -> Result<String, String> {
     let data = data();
     let parameters = [("metric".to_owned(), Value::Text("loss".into()))].into();
