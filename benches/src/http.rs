@@ -70,7 +70,8 @@ impl Client {
                 bail!("the server closed the connection");
             }
             let Some(head) = Head::parse(&self.answer)? else { continue };
-            let whole = head.length + head.body;
+            let Some(body) = head.body else { return self.chunks(&head).await };
+            let whole = head.length + body;
             self.answer.reserve(whole.saturating_sub(self.answer.len()));
             while self.answer.len() < whole {
                 if self.stream.read_buf(&mut self.answer).await? == 0 {
@@ -80,14 +81,25 @@ impl Client {
             return Ok(Answer { status: head.status, body: &self.answer[head.length..whole] });
         }
     }
+
+    /// An answer whose length is not known ahead; its chunks are left as they came.
+    async fn chunks(&mut self, head: &Head) -> Result<Answer<'_>> {
+        // No line of JSON is like the last chunk.
+        while !self.answer[head.length..].ends_with(b"\r\n0\r\n\r\n") && &self.answer[head.length..] != b"0\r\n\r\n" {
+            if self.stream.read_buf(&mut self.answer).await? == 0 {
+                bail!("the server closed the connection within an answer");
+            }
+        }
+        Ok(Answer { status: head.status, body: &self.answer[head.length..] })
+    }
 }
 
 struct Head {
     status: u16,
     /// Bytes of the head itself.
     length: usize,
-    /// Bytes of the body.
-    body: usize,
+    /// Bytes of the body; `None` where it comes in chunks.
+    body: Option<usize>,
 }
 
 impl Head {
@@ -96,12 +108,12 @@ impl Head {
         let mut headers = [httparse::EMPTY_HEADER; 32];
         let mut response = httparse::Response::new(&mut headers);
         let httparse::Status::Complete(length) = response.parse(bytes)? else { return Ok(None) };
-        let body = response
-            .headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-            .context("an answer without Content-Length")?;
-        let body = std::str::from_utf8(body.value)?.trim().parse()?;
+        let header = |name: &str| response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        let body = match (header("content-length"), header("transfer-encoding")) {
+            (Some(length), _) => Some(std::str::from_utf8(length.value)?.trim().parse()?),
+            (None, Some(_)) => None,
+            (None, None) => bail!("an answer without Content-Length"),
+        };
         Ok(Some(Self { status: response.code.unwrap_or_default(), length, body }))
     }
 }

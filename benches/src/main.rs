@@ -15,6 +15,7 @@ mod peer;
 mod report;
 mod server;
 mod serving;
+mod soak;
 mod sql;
 mod stats;
 
@@ -31,7 +32,7 @@ use server::{Kind, Setup};
 #[derive(Debug, Parser)]
 #[command(about = "Measures runlake beside MLflow's own server, with the machine's limits from the same run")]
 struct Args {
-    /// Which figures; all when none is named.
+    /// Which figures; all but the soak when none is named.
     #[arg(value_enum)]
     groups: Vec<Group>,
     /// Leave MLflow out.
@@ -61,6 +62,9 @@ struct Args {
     /// Seconds of the sustained load.
     #[arg(long, default_value_t = 300)]
     sustained: u64,
+    /// Minutes of the soak.
+    #[arg(long, default_value_t = 30)]
+    minutes: u64,
     /// Points of the lake that SQL is asked of.
     #[arg(long, default_value_t = 100_000_000)]
     sql_points: u64,
@@ -105,6 +109,8 @@ enum Group {
     FlightRead,
     /// Models over HTTP, beside `mlflow models serve`.
     Serving,
+    /// Half an hour of mixed load, minute by minute. Runs when it is named.
+    Soak,
 }
 
 fn main() -> Result<()> {
@@ -123,7 +129,8 @@ async fn measure(args: Args) -> Result<()> {
     let beside = std::env::current_exe()?.parent().context("this program lies in no folder")?.to_owned();
     let runlake = args.runlake.unwrap_or_else(|| beside.join("runlake"));
     ensure!(runlake.exists(), "{} is missing: run `cargo build --release` first", runlake.display());
-    let python = match (args.no_mlflow, args.mlflow_python) {
+    let alone = args.groups == [Group::Soak];
+    let python = match (args.no_mlflow || alone, args.mlflow_python) {
         (true, _) => None,
         (false, Some(python)) => Some(python),
         (false, None) => Some(peer::environment(&beside)?),
@@ -147,6 +154,12 @@ async fn measure(args: Args) -> Result<()> {
         sql_points: args.sql_points,
         read_points: args.read_points,
     };
+    if args.groups.contains(&Group::Soak) {
+        soak::soak(&setup, args.minutes).await?;
+        if args.groups.len() == 1 {
+            return Ok(());
+        }
+    }
     let wanted = |group| args.groups.is_empty() || args.groups.contains(&group);
     let mut report = Report::default();
     let kinds: &[Kind] =

@@ -192,6 +192,30 @@ impl Server {
         }))
     }
 
+    /// Asks one SQL statement. Gives the answer as JSON, and the position of the log that it stands at.
+    pub(crate) async fn sql(&self, body: &Value) -> Result<(Bytes, Option<u64>), Refused> {
+        let url = format!("{}/api/runlake/sql", self.url);
+        let client = self.client().map_err(Refused::Otherwise)?;
+        let request = self.authorised(client.post(&url).header(ACCEPT, "application/json").json(body));
+        let response = request.send().await.map_err(|error| Refused::Away(self.unreachable(&error)))?;
+        let status = response.status();
+        let position = response.headers().get("runlake-position").and_then(|text| text.to_str().ok()?.parse().ok());
+        let answer = response.bytes().await.map_err(|error| {
+            let told = format!("the answer was cut off: the query failed on its way ({})", with_causes(&error));
+            Refused::Otherwise(Failure::new(told))
+        })?;
+        if status.is_success() {
+            return Ok((answer, position));
+        }
+        Err(match (serde_json::from_slice(&answer), status.as_u16()) {
+            (Ok(Refusal { message, .. }), 401 | 403 | 503) => {
+                Refused::Away(Failure::new(format!("{url} refused: {message}")))
+            }
+            (Ok(Refusal { message, .. }), _) => Refused::Otherwise(Failure::new(message)),
+            (Err(_), _) => Refused::Away(Failure::new(format!("{url}: status {status}; is it a runlake server?"))),
+        })
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         path: &str,

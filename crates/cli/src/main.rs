@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod demo;
 mod doctor;
 mod environments;
 mod lake;
@@ -9,6 +10,7 @@ mod lineage;
 mod logging;
 mod models;
 mod registry;
+mod report;
 mod run;
 mod secret_input;
 mod server;
@@ -24,10 +26,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{LakeArgs, ServerArgs};
+use crate::demo::DemoArgs;
 use crate::environments::EnvironmentCommand;
 use crate::lineage::LineageArgs;
 use crate::models::ModelsCommand;
 use crate::registry::RegistryCommand;
+use crate::report::ReportCommand;
 use crate::run::RunArgs;
 use crate::sql::SqlArgs;
 use crate::terminal::complain;
@@ -51,6 +55,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   runlake server                                  a lake in ./runlake-data, on http://127.0.0.1:5000
+  runlake demo                                    a lake of made-up experiments to look around in
   runlake server --lake s3://bucket/experiments   a lake on an object store
   runlake flush --server http://127.0.0.1:5000    bring the tables up to date now
   runlake user add ann --role admin --lake ./runlake-data
@@ -59,6 +64,7 @@ Examples:
   runlake sql \"SELECT * FROM runs_wide('iris')\"   every run with its params and metrics
   runlake models serve -m models:/MyModel@champion --port 8080
                                                   scores with a model over HTTP
+  runlake report build reports/leaderboard        a page of tables, charts and checks, from Markdown and SQL
   runlake run ./project -P alpha=0.5              run an MLflow project, and track it
   runlake doctor --lake ./runlake-data            is this lake in order?";
 
@@ -69,6 +75,11 @@ enum Command {
     /// Every option can also be set by an environment variable (shown with it) or by a key of the same name in a TOML
     /// file, e.g. `memory-budget = "2GB"`. A flag wins over the environment, the environment over the file.
     Server(Box<ServerArgs>),
+    /// Fills a lake with made-up experiments, serves it and opens the web app.
+    ///
+    /// Sweeps of noisy curves, nested runs, runs that failed, datasets, artifacts, and a registry with versions, aliases and
+    /// approvals: the same for the same --seed.
+    Demo(DemoArgs),
     /// Writes everything that was acknowledged into the tables, so that other engines see it.
     Flush(Target),
     /// Rewrites small table files into large sorted ones.
@@ -99,6 +110,11 @@ enum Command {
     /// place such as s3://bucket/path.
     #[command(subcommand)]
     Models(Box<ModelsCommand>),
+    /// Builds reports: Markdown with SQL, charts and checks, kept in git beside the code.
+    ///
+    /// `runlake report new` makes one to start from; docs/reports.md tells how they are written.
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Runs an MLflow project: fetches it, makes what it needs, and tracks the run on a server.
     Run(Box<RunArgs>),
     /// Lists and removes the environments that were made for projects.
@@ -156,6 +172,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result {
     match command {
         Command::Server(args) => server::run(*args).await,
+        Command::Demo(args) => demo::run(args).await,
         Command::Flush(target) => upkeep::flush(target).await,
         Command::Compact(target) => upkeep::compact(target).await,
         Command::Vacuum(args) => upkeep::vacuum(args).await,
@@ -165,6 +182,7 @@ async fn run(command: Command) -> Result {
         Command::Lineage(args) => lineage::run(args).await,
         Command::Sql(args) => sql::run(*args).await,
         Command::Models(command) => models::run(*command).await,
+        Command::Report(command) => report::run(command).await,
         Command::Run(args) => run::run(*args).await,
         Command::Env(command) => environments::run(&command),
         Command::Doctor(args) => doctor::run(args).await,

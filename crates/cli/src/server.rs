@@ -26,7 +26,7 @@ use crate::{Failure, Result, logging};
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 5000;
 const DEFAULT_LAKE: &str = "./runlake-data";
-const DEFAULT_ARTIFACT_ROOT: &str = "mlflow-artifacts:/";
+pub(crate) const DEFAULT_ARTIFACT_ROOT: &str = "mlflow-artifacts:/";
 /// How often the engine is asked whether it still works.
 const FAILURE_POLL: Duration = Duration::from_millis(250);
 /// What is said after a second signal.

@@ -14,6 +14,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use foldhash::fast::RandomState;
 use futures::Stream;
+use runlake_types::Seq;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -23,6 +24,7 @@ use crate::Result;
 #[derive(Debug)]
 pub struct Answer {
     schema: SchemaRef,
+    position: Seq,
     batches: mpsc::Receiver<Result<RecordBatch>>,
     truncated: Arc<AtomicBool>,
     _query: AbortOnDrop,
@@ -41,16 +43,23 @@ impl Drop for AbortOnDrop {
 impl Answer {
     pub(crate) fn new(
         schema: SchemaRef,
+        position: Seq,
         batches: mpsc::Receiver<Result<RecordBatch>>,
         truncated: Arc<AtomicBool>,
         query: AbortOnDrop,
     ) -> Self {
-        Self { schema, batches, truncated, _query: query }
+        Self { schema, position, batches, truncated, _query: query }
     }
 
     /// Columns of the rows.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The position of the lake's log that the answer stands at. With [`Request::as_of`](crate::Request::as_of) that of the
+    /// newest flush it saw.
+    pub fn position(&self) -> Seq {
+        self.position
     }
 
     /// Whether there are more rows than the caller wanted. Known once the last batch was taken.

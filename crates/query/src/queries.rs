@@ -210,7 +210,10 @@ impl Queries {
         });
         let query = AbortOnDrop(task.abort_handle());
         match planned.await {
-            Ok(schema) => Ok(Answer::new(schema?, batches, truncated, query)),
+            Ok(head) => {
+                let (schema, position) = head?;
+                Ok(Answer::new(schema, position, batches, truncated, query))
+            }
             Err(_) => Err(match task.await {
                 Err(error) if error.is_panic() => Error::Internal("the query failed: please report it".to_owned()),
                 _ => Error::Cancelled,
@@ -305,7 +308,7 @@ impl Drop for Waiting<'_> {
 
 /// Where a query's answer goes.
 struct Door {
-    head: oneshot::Sender<Result<SchemaRef>>,
+    head: oneshot::Sender<Result<(SchemaRef, Seq)>>,
     rows: mpsc::Sender<Result<RecordBatch>>,
     truncated: Arc<AtomicBool>,
 }
@@ -393,7 +396,7 @@ impl Inner {
             Err(error) => return drop(head.send(Err(error))),
         };
         let schema = answer::promised(planned.plan.schema().as_arrow(), &batches.schema(), request.dictionaries);
-        if head.send(Ok(Arc::clone(&schema))).is_err() {
+        if head.send(Ok((Arc::clone(&schema), planned.seq))).is_err() {
             return;
         }
         let mut count = 0u64;

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use runlake_query::Answer;
 use runlake_query::format::{Encoder, Format};
 
@@ -14,6 +14,9 @@ use crate::wire::sql_request;
 
 /// Bytes gathered before they are sent.
 const PIECE: usize = 64 << 10;
+
+/// Tells the position of the lake's log that an answer stands at.
+const POSITION: HeaderName = HeaderName::from_static("runlake-position");
 
 /// What callers may ask for. The first answers those who take anything.
 const FORMATS: &[(&str, Format)] = &[
@@ -30,12 +33,14 @@ pub(super) async fn sql(mut call: Call) -> Result<Response> {
     let mut answer = call.app.queries().run(request).await?;
     // Most of what goes wrong does so before the first rows: then there is still a status to say it with.
     let first = answer.next().await.transpose()?;
+    let position = HeaderValue::from(answer.position().0);
     let mut encoder = Encoder::new(format, answer.schema())?;
     if let Some(batch) = &first {
         encoder.write(batch)?;
     }
     let mut response = Response::new(Body::from_stream(pieces(answer, encoder)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers_mut().insert(POSITION, position);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
