@@ -165,6 +165,19 @@ def test_frames_of_every_kind(api, uri, new_run):
         assert steps(api, run) == list(range(1000)), kind
 
 
+def test_frames_of_pandas_keep_what_is_no_number(api, uri, new_run):
+    import math
+
+    import pandas as pd
+
+    run = new_run()
+    frame = pd.DataFrame(columns(run, 3)).assign(value=[0.5, math.nan, math.inf])
+    assert runlake.log_metrics(frame, uri).rows == 3
+    found = runlake.sql(f"SELECT value FROM metrics WHERE run_id = '{run}' ORDER BY step", uri=uri)
+    kept = found.arrow()["value"].to_pylist()
+    assert kept[0] == 0.5 and math.isnan(kept[1]) and kept[2] == math.inf
+
+
 def test_many_batches_and_one_id(api, uri, run):
     for _ in range(2):
         written = runlake.log_metrics(

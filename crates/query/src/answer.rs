@@ -18,7 +18,7 @@ use runlake_types::Seq;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// The rows of an answer. Dropping it cancels the query.
 #[derive(Debug)]
@@ -26,8 +26,17 @@ pub struct Answer {
     schema: SchemaRef,
     position: Seq,
     batches: mpsc::Receiver<Result<RecordBatch>>,
-    truncated: Arc<AtomicBool>,
+    end: Arc<End>,
     _query: AbortOnDrop,
+}
+
+/// How an answer came to its end.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    /// Its last rows were sent, or the error that ended it.
+    pub(crate) is_told: AtomicBool,
+    /// There are more rows than the caller wanted.
+    pub(crate) is_truncated: AtomicBool,
 }
 
 /// Ends a task that nobody waits for any more.
@@ -45,10 +54,10 @@ impl Answer {
         schema: SchemaRef,
         position: Seq,
         batches: mpsc::Receiver<Result<RecordBatch>>,
-        truncated: Arc<AtomicBool>,
+        end: Arc<End>,
         query: AbortOnDrop,
     ) -> Self {
-        Self { schema, position, batches, truncated, _query: query }
+        Self { schema, position, batches, end, _query: query }
     }
 
     /// Columns of the rows.
@@ -64,7 +73,7 @@ impl Answer {
 
     /// Whether there are more rows than the caller wanted. Known once the last batch was taken.
     pub fn is_truncated(&self) -> bool {
-        self.truncated.load(Ordering::Acquire)
+        self.end.is_truncated.load(Ordering::Acquire)
     }
 }
 
@@ -72,7 +81,13 @@ impl Stream for Answer {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.batches.poll_recv(context)
+        let batch = std::task::ready!(self.batches.poll_recv(context));
+        // A task that panicked, or was stopped, leaves a channel that ends as that of a whole answer does.
+        if batch.is_none() && !self.end.is_told.swap(true, Ordering::AcqRel) {
+            let told = "the query ended before its answer did: please report it".to_owned();
+            return Poll::Ready(Some(Err(Error::Internal(told))));
+        }
+        Poll::Ready(batch)
     }
 }
 

@@ -21,6 +21,7 @@ mod session;
 mod settings;
 mod statement;
 mod table;
+mod windows;
 mod yielding;
 
 pub use answer::Answer;

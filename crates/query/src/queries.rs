@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::RecordBatch;
@@ -18,7 +18,7 @@ use runlake_types::{Seq, Timestamp};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::answer::{self, AbortOnDrop, Answer};
+use crate::answer::{self, AbortOnDrop, Answer, End};
 use crate::functions::Lake;
 use crate::kept::Kept;
 use crate::table::ViewTable;
@@ -196,8 +196,8 @@ impl Queries {
         let turn = self.turn().await?;
         let (head, planned) = oneshot::channel();
         let (rows, batches) = mpsc::channel(AHEAD);
-        let truncated = Arc::new(AtomicBool::new(false));
-        let door = Door { head, rows, truncated: Arc::clone(&truncated) };
+        let end = Arc::new(End::default());
+        let door = Door { head, rows, end: Arc::clone(&end) };
         let inner = Arc::clone(&self.0);
         let task = self.runtime().spawn(async move {
             let _turn = turn;
@@ -212,7 +212,7 @@ impl Queries {
         match planned.await {
             Ok(head) => {
                 let (schema, position) = head?;
-                Ok(Answer::new(schema, position, batches, truncated, query))
+                Ok(Answer::new(schema, position, batches, end, query))
             }
             Err(_) => Err(match task.await {
                 Err(error) if error.is_panic() => Error::Internal("the query failed: please report it".to_owned()),
@@ -310,7 +310,7 @@ impl Drop for Waiting<'_> {
 struct Door {
     head: oneshot::Sender<Result<(SchemaRef, Seq)>>,
     rows: mpsc::Sender<Result<RecordBatch>>,
-    truncated: Arc<AtomicBool>,
+    end: Arc<End>,
 }
 
 pub(crate) struct Planned {
@@ -376,7 +376,7 @@ impl Inner {
         mut planned: Planned,
         request: &Request,
         mut clock: Clock,
-        Door { head, rows, truncated }: Door,
+        Door { head, rows, end }: Door,
         noted: &mut Noted<'_>,
     ) {
         // The moment that now() stands for.
@@ -400,16 +400,19 @@ impl Inner {
             return;
         }
         let mut count = 0u64;
-        loop {
+        let is_told = loop {
             let batch = match clock.run(batches.next()).await {
-                Ok(None) => break noted.is_whole = true,
+                Ok(None) => {
+                    noted.is_whole = true;
+                    break true;
+                }
                 Ok(Some(Ok(batch))) => {
                     let before = count;
                     count += batch.num_rows() as u64;
                     match planned.most {
                         Some((most, true)) if count > most => Err(Error::TooManyRows(most)),
                         Some((most, false)) if count > most => {
-                            truncated.store(true, Ordering::Release);
+                            end.is_truncated.store(true, Ordering::Release);
                             let rest = usize::try_from(most - before).expect("less than the batch has");
                             answer::conform(&batch.slice(0, rest), &schema)
                         }
@@ -419,19 +422,22 @@ impl Inner {
                 Ok(Some(Err(error))) => Err(error.into()),
                 Err(error) => Err(error),
             };
-            let (is_last, is_whole) = (batch.is_err() || truncated.load(Ordering::Relaxed), batch.is_ok());
+            let (is_last, is_whole) = (batch.is_err() || end.is_truncated.load(Ordering::Relaxed), batch.is_ok());
             noted.rows += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
             match rows.send_timeout(batch, self.settings.patience).await {
                 Ok(()) if !is_last => {}
                 Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
                     tracing::debug!(sql = request.sql, "the reader of an answer takes nothing");
-                    drop(rows.try_send(Err(Error::Abandoned(self.settings.patience))));
-                    break;
+                    break rows.try_send(Err(Error::Abandoned(self.settings.patience))).is_ok();
                 }
-                Ok(()) => break noted.is_whole = is_whole,
-                Err(mpsc::error::SendTimeoutError::Closed(_)) => break,
+                Ok(()) => {
+                    noted.is_whole = is_whole;
+                    break true;
+                }
+                Err(mpsc::error::SendTimeoutError::Closed(_)) => break true,
             }
-        }
+        };
+        end.is_told.store(is_told, Ordering::Release);
     }
 }
 

@@ -10,6 +10,8 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::object_store::ObjectStore;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use runlake_engine::View;
 
@@ -17,6 +19,7 @@ use crate::catalog::{Catalog, DATABASE, PUBLIC};
 use crate::functions::{self, Lake};
 use crate::series::GroupSeries;
 use crate::table::STORE;
+use crate::windows::SomeRows;
 use crate::yielding::Yielding;
 use crate::{Result, Settings, bounded, extremes};
 
@@ -44,10 +47,16 @@ pub(crate) fn base(objects: &Arc<dyn ObjectStore>, settings: &Settings) -> Resul
     options.execution.parquet.reorder_filters = true;
     // The last points of each run, the best run of each sweep: kept as they come instead of sorting all of them.
     options.optimizer.enable_window_topn = true;
+    let rules = PhysicalOptimizer::new().rules.into_iter().map(|rule| match rule.name() {
+        "WindowTopN" => Arc::new(SomeRows(rule)) as Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+        _ => rule,
+    });
+    let rules = rules.collect();
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_physical_optimizer_rules(rules)
         .with_physical_optimizer_rule(Arc::new(GroupSeries))
         .with_physical_optimizer_rule(Arc::new(Yielding))
         .build();

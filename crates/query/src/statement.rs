@@ -37,9 +37,10 @@ pub(crate) fn parse(sql: &str, parameters: &Parameters) -> Result<Statement> {
         return Err(Error::Invalid(format!("the statement has {} bytes; at most {SQL_BYTES} are taken", sql.len())));
     }
     let dialect = GenericDialect {};
-    let tokens =
+    let mut tokens =
         Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(ParserError::from).map_err(sql_error)?;
     check_length(&tokens)?;
+    number_marks(&mut tokens);
     let mut statements = DFParserBuilder::new(tokens)
         .with_dialect(&dialect)
         .with_recursion_limit(DEPTH)
@@ -52,7 +53,7 @@ pub(crate) fn parse(sql: &str, parameters: &Parameters) -> Result<Statement> {
             return Err(Error::Invalid(format!("one statement at a time, please: there are {}", more + 1)));
         }
     };
-    let mut tidy = Tidy { marks: 0, tables: 0, names: BTreeSet::new(), unbound: None, parameters };
+    let mut tidy = Tidy { tables: 0, names: BTreeSet::new(), unbound: None, parameters };
     let _whole = visit(&mut statement, &mut tidy);
     if tidy.tables > PARTS {
         let found = tidy.tables;
@@ -66,6 +67,20 @@ pub(crate) fn parse(sql: &str, parameters: &Parameters) -> Result<Statement> {
 
 fn sql_error(error: ParserError) -> Error {
     DataFusionError::SQL(Box::new(error), None).into()
+}
+
+/// Numbers the parameters that are written as `?` in the order of the text, which is not always that of the tree:
+/// `OFFSET ? LIMIT ?`.
+fn number_marks(tokens: &mut [TokenWithSpan]) {
+    let mut marks = 0;
+    for token in tokens {
+        if let SqlToken::Placeholder(name) = &mut token.token
+            && name == "?"
+        {
+            marks += 1;
+            *name = format!("${marks}");
+        }
+    }
 }
 
 /// Refuses what would make too deep a plan, before anything is made of it.
@@ -129,10 +144,9 @@ fn visit(statement: &mut Statement, tidy: &mut Tidy<'_>) -> ControlFlow<()> {
     }
 }
 
-/// Numbers parameters that are written as `?`, and puts values for those in the arguments of table functions, whose
+/// Finds the parameters, and puts values for those in the arguments of table functions, whose
 /// columns depend on them.
 struct Tidy<'a> {
-    marks: usize,
     /// Tables in `FROM`.
     tables: usize,
     /// Parameters that were met.
@@ -146,11 +160,7 @@ impl VisitorMut for Tidy<'_> {
     type Break = ();
 
     fn pre_visit_value(&mut self, value: &mut datafusion::sql::sqlparser::ast::ValueWithSpan) -> ControlFlow<()> {
-        if let Token::Placeholder(name) = &mut value.value {
-            if name == "?" {
-                self.marks += 1;
-                *name = format!("${}", self.marks);
-            }
+        if let Token::Placeholder(name) = &value.value {
             self.names.insert(name.clone());
         }
         ControlFlow::Continue(())

@@ -223,6 +223,16 @@ class Written:
     batches: int
 
 
+def _of_pandas(frame: pandas.DataFrame) -> pa.Table:
+    """A frame's columns. NaN stays NaN: a loss that is no number is a value, not the absence of one."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    for place, name in enumerate(table.column_names):
+        column = frame.iloc[:, place]
+        if type(column.dtype).__module__.split(".")[0] == "numpy" and column.dtype.kind == "f":
+            table = table.set_column(place, name, pa.array(column.to_numpy(), from_pandas=False))
+    return table
+
+
 def _reader_of(data: Any) -> pa.RecordBatchReader:
     """Anything tabular as a stream of batches."""
     if isinstance(data, pa.RecordBatchReader):
@@ -234,7 +244,7 @@ def _reader_of(data: Any) -> pa.RecordBatchReader:
     if isinstance(data, Mapping):
         return pa.table(dict(data)).to_reader()
     if type(data).__module__.split(".")[0] == "pandas":
-        return pa.Table.from_pandas(data, preserve_index=False).to_reader()
+        return _of_pandas(data).to_reader()
     if hasattr(data, "__arrow_c_stream__"):
         return pa.RecordBatchReader.from_stream(data)
     if hasattr(data, "__arrow_c_array__"):

@@ -311,3 +311,30 @@ async fn extremes_by_group_are_those_without_groups() {
         lake.flush().await;
     }
 }
+
+#[tokio::test]
+async fn no_row_of_a_window_is_no_row() {
+    let lake = Lake::open().await;
+    let run = lake.run_in("0", "r").await;
+    lake.metrics(&run, "m", (0..9).map(|step| (step, 0.5))).await;
+    for (kind, most, wanted) in
+        [("row_number", "< 1", 0), ("rank", "<= 0", 0), ("rank", "< 0", 0), ("row_number", "<= 2", 2)]
+    {
+        let sql =
+            format!("SELECT step FROM metrics QUALIFY {kind}() OVER (PARTITION BY run_id ORDER BY step DESC) {most}");
+        assert_eq!(lake.ask(&sql).await.len(), wanted, "{sql}");
+    }
+    let plan = lake
+        .ask("EXPLAIN SELECT step FROM metrics QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY step) < 3")
+        .await;
+    assert!(plan.join("\n").contains("PartitionedTopKExec"), "{plan:?}");
+}
+
+#[tokio::test]
+async fn question_marks_are_numbered_as_they_are_written() {
+    let lake = Lake::open().await;
+    let sql = "SELECT value FROM generate_series(1, 20) ORDER BY value OFFSET ? LIMIT ?".to_owned();
+    let parameters = Parameters::in_order([Value::Int(5), Value::Int(2)]);
+    let request = Request { sql, parameters, ..Request::default() };
+    assert_eq!(lines(&lake.batches(request).await.expect("answers")), ["6", "7"]);
+}
