@@ -4,11 +4,12 @@ import json
 import math
 import os
 import subprocess
+import time
 
 import pytest
 
 from support.scorer import JSON, Scorer, mlflow_servers
-from support.server import binary
+from support.server import Server, binary
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("skl2onnx")
@@ -265,13 +266,37 @@ def test_requests_and_answers_are_rows(server, client, models, tmp_path, name):
         "FROM inference_log l JOIN model_versions v ON v.name = l.registered_model AND v.version = l.version "
         f"WHERE l.registered_model = '{name}' GROUP BY 1, 2, 3, 4 ORDER BY 1, 4"
     )
-    rows = [list(row.values()) if isinstance(row, dict) else row for row in told.get("rows", told.get("data", []))]
+    rows = [list(row.values()) if isinstance(row, dict) else row for row in told["rows"]]
     run_id = run.info.run_id
     assert rows == [["a", 1, False, 200, 6, 3, run_id], ["a", 1, False, 400, 1, 1, run_id], ["b", 2, True, 200, 6, 3, run_id]], told
     told = sql(
         "SELECT avg(CAST(inputs['sl'] AS DOUBLE)) AS sl, count(inputs['sw']) AS sw, min(output) AS output, min(latency_ms) > 0 AS took "
         "FROM inference_log WHERE model = 'c' AND registered_model IS NULL AND time > now() - INTERVAL '1 hour'"
     )
-    (row,) = told.get("rows", told.get("data", []))
+    (row,) = told["rows"]
     row = list(row.values()) if isinstance(row, dict) else row
     assert row[0] == 5.1 and row[1] == 0 and json.loads(row[2])["output_label"] == 0 and row[3] is True, told
+
+
+def test_rows_wait_for_a_server_that_is_away(models, tmp_path):
+    """It is killed and comes back: no request fails, and every row is there, once."""
+    server = Server(tmp_path).start()
+    try:
+        args = ["-m", f"it={models['forest_columns']}", "--inference-log", "--server", server.uri, "--log-sample", "50"]
+        with Scorer(tmp_path, *args, python=NO_PYTHON) as scorer:
+            statuses = [scorer.post(split(COLUMNS, ROW)).status_code for _ in range(20)]
+            server.kill()
+            statuses += [scorer.post(split(COLUMNS, ROW)).status_code for _ in range(20)]
+            server.start()
+            statuses += [scorer.post(split(COLUMNS, ROW)).status_code for _ in range(20)]
+            assert statuses == [200] * 60
+            deadline = time.monotonic() + 120
+            while 'logged_rows_total{outcome="written"} 30' not in (page := requests.get(f"{scorer.uri}/metrics", timeout=60).text):
+                assert time.monotonic() < deadline, page
+                time.sleep(0.1)
+            assert 'logged_rows_total{outcome="dropped"} 0' in page
+        sql = {"sql": "SELECT count(*), count(DISTINCT request_id) FROM inference_log WHERE model = 'it'"}
+        told = requests.post(f"{server.uri}/api/runlake/sql", json=sql, headers={"Accept": JSON}, timeout=60).json()
+        assert [list(row.values()) if isinstance(row, dict) else row for row in told["rows"]] == [[30, 30]], told
+    finally:
+        server.kill()
