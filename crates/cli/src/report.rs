@@ -354,7 +354,7 @@ async fn check(args: SourceArgs) -> Result {
     if all == 0 {
         return Err(Failure::usage("the report has no checks: add a ```check cell"));
     }
-    say(&format_args!("{all} checks hold"));
+    say(&if all == 1 { "the check holds".to_owned() } else { format!("{all} checks hold") });
     Ok(())
 }
 
