@@ -148,18 +148,24 @@ export function useRuns(query: RunQuery): { loader: RunsLoader; state: RunsState
   return { loader, state: useSyncExternalStore(loader.subscribe, loader.get) };
 }
 
+/** Runs whose statistics one statement asks for. */
+const STATS_AT_ONCE = 2000;
+
 /** Smallest, greatest and mean of metrics of some runs, as the tables know them. */
 export async function statsOf(runIds: readonly string[], keys: readonly string[], signal: AbortSignal): Promise<Stats> {
   const out = new Map<string, Map<string, { min: number; max: number; mean: number }>>();
   if (runIds.length === 0 || keys.length === 0) return out;
-  const answer = await sql(
-    `SELECT run_id, key, min, max, sum / count AS mean FROM latest_metrics WHERE key IN (${keys.map(sqlText).join(", ")}) AND run_id IN (${runIds.map(sqlText).join(", ")})`,
-    { signal, row_limit: 100_000 },
-  );
-  for (const [id, key, min, max, mean] of answer.rows) {
-    const of = out.get(String(id)) ?? new Map<string, { min: number; max: number; mean: number }>();
-    of.set(String(key), { min: Number(min), max: Number(max), mean: Number(mean) });
-    out.set(String(id), of);
+  for (let from = 0; from < runIds.length; from += STATS_AT_ONCE) {
+    const some = runIds.slice(from, from + STATS_AT_ONCE);
+    const answer = await sql(
+      `SELECT run_id, key, min, max, sum / count AS mean FROM latest_metrics WHERE key IN (${keys.map(sqlText).join(", ")}) AND run_id IN (${some.map(sqlText).join(", ")})`,
+      { signal, row_limit: some.length * keys.length },
+    );
+    for (const [id, key, min, max, mean] of answer.rows) {
+      const of = out.get(String(id)) ?? new Map<string, { min: number; max: number; mean: number }>();
+      of.set(String(key), { min: Number(min), max: Number(max), mean: Number(mean) });
+      out.set(String(id), of);
+    }
   }
   return out;
 }
