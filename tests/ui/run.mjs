@@ -328,6 +328,22 @@ await check("runs: sorted by duration and by dataset", async (page) => {
   assert((await cells(4)).slice(0, 5).every((text) => text === "birds (b1rd5v3)"));
 });
 
+await check("runs: the back button undoes", async (page) => {
+  await page.goto(`${url}/experiments/${vision}?view=table`);
+  await rows(page).nth(3).waitFor();
+  await page.getByRole("button", { name: "Only columns that differ" }).click();
+  await page.waitForURL(/vary=1/);
+  await page.getByRole("button", { name: "Sort by valid/accuracy" }).click();
+  await page.waitForURL(/sort=/);
+  await page.goBack();
+  await page.waitForFunction(() => !location.search.includes("sort=") && location.search.includes("vary=1"));
+  await page.getByRole("button", { name: "Sort by valid/accuracy" }).waitFor();
+  await page.goBack();
+  await page.waitForFunction(() => !location.search.includes("vary="));
+  await page.goForward();
+  await page.waitForURL(/vary=1/);
+});
+
 await check("runs: saved views and export", async (page) => {
   await page.goto(`${url}/experiments/${vision}?view=table&q=params.optimizer+%3D+'sgd'`);
   await rows(page).nth(3).waitFor();
@@ -441,6 +457,38 @@ await check("charts: expressions of metrics", async (page) => {
   await page.reload();
   await card.getByRole("img", { name: /: 5 lines/ }).waitFor();
   await shot(page, "charts-expression");
+});
+
+await check("charts: a run that diverged spoils none", async (page) => {
+  const { experiment_id } = await api("experiments/create", { name: `made/diverged-${Date.now()}` });
+  try {
+    for (const [i, last] of [0.5, 0.25, "NaN", 0.125].entries()) {
+      const { run } = await api("runs/create", { experiment_id, run_name: `r${i}`, start_time: Date.now() });
+      const metrics = [1, 0.9, last, last].map((value, step) => ({ key: "loss", value, step, timestamp: step }));
+      for (const step of [0, 1]) metrics.push({ key: "gap", value: -1 - step, step, timestamp: step }, { key: "lost", value: "NaN", step, timestamp: step }, { key: "huge", value: step ? 1e308 : -1e308, step, timestamp: step });
+      await api("runs/log-batch", { run_id: run.info.run_id, metrics, params: [{ key: "lr", value: i === 3 ? "nan" : String(0.1 * (i + 1)) }, { key: "width", value: String(i) }] });
+      await api("runs/update", { run_id: run.info.run_id, status: "FINISHED", end_time: Date.now() });
+    }
+    const broken = [];
+    page.on("pageerror", (error) => broken.push(error.message));
+    for (const axes of ["", "&logy=1", "&logx=1&logy=1", "&clip=1&logy=1", "&x=relative&smooth=0.9"]) {
+      await page.goto(`${url}/experiments/${experiment_id}?view=charts${axes}`);
+      await page.getByText("Every point is NaN or infinite.").waitFor();
+      if (axes.includes("logy")) await page.getByText("No point lies above zero").first().waitFor();
+      await page.locator(".chart", { hasText: "loss" }).locator("canvas").waitFor();
+    }
+    await page.getByText("2 NaN or ∞").waitFor();
+    assert.deepEqual(broken, []);
+    await page.goto(`${url}/experiments/${experiment_id}?view=charts&cards=bar(metrics.loss);scatter(params.lr,metrics.loss);parallel(params.lr,params.width,metrics.loss);contour(params.lr,params.width,metrics.loss)`);
+    // Bars need the metric; the others the param as well.
+    await page.getByText("3 of 4 runs").waitFor();
+    await page.getByText("2 of 4 runs").nth(1).waitFor();
+    await page.getByText(/Three runs with numbers/).waitFor();
+    await page.waitForTimeout(500);
+    await shot(page, "charts-diverged");
+  } finally {
+    await api("experiments/delete", { experiment_id });
+  }
 });
 
 await check("charts: timeline of runs", async (page) => {
@@ -712,6 +760,13 @@ if (hasSql) {
     await shot(page, "sql-explain");
   });
 
+  await check("sql: values of every type", async (page) => {
+    await page.goto(`${url}/sql?run=1&q=${encodeURIComponent("SELECT 1.5::decimal(10,2) AS d, -0.07::decimal(10,2) AS e, 9223372036854775807 AS b, 'NaN'::double AS n, [1, 2] AS l, interval '36 hours' AS i, x'ff01' AS y")}`);
+    await page.getByText("1 row, 7 columns").waitFor();
+    const cells = await page.getByRole("gridcell").allInnerTexts();
+    for (const text of ["1.50", "-0.07", "9223372036854775807", "NaN", "[1,2]", "ff01"]) assert(cells.includes(text), `${text} is not among ${cells.join(" | ")}`);
+  });
+
   await check("sql: completion, errors, cancel (dark)", async (page) => {
     await page.goto(`${url}/sql?q=${encodeURIComponent("SELECT nothing FROM runs")}`);
     await page.getByRole("button", { name: "Run", exact: true }).click();
@@ -773,6 +828,39 @@ await check("across: narrow window", async (page) => {
   await page.getByRole("link", { name: "classification/resnet" }).waitFor();
   assert(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page is wider than the window");
   await shot(page, "narrow");
+  for (const place of [`/experiments/${vision}`, "/models/birds-classifier", "/models/birds-classifier/3", `/runs/${artifactsRun}`, "/sql"]) {
+    await page.goto(url + place);
+    await page.waitForLoadState("networkidle").catch(() => {});
+    await page.waitForTimeout(300);
+    assert(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${place} is wider than the window`);
+  }
+  const run = await page.getByRole("button", { name: "Run", exact: true }).boundingBox();
+  assert(run && run.y + run.height < 800, "the SQL page shows no editor");
+});
+
+await check("across: changes show while somebody writes all the time", async (page) => {
+  const id = await experimentOf("scratch");
+  const [busy] = await runsOf(id);
+  await page.goto(`${url}/experiments/${id}?view=table`);
+  await rows(page).nth(2).waitFor();
+  await page.getByText("Live").waitFor();
+  let writing = true;
+  const writer = (async () => {
+    for (let step = 0; writing; step++) {
+      await api("runs/log-metric", { run_id: busy, key: "written all the time", value: step, step, timestamp: Date.now() });
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  })();
+  let made;
+  try {
+    await page.waitForTimeout(1500);
+    made = (await api("runs/create", { experiment_id: id, run_name: "came amid others", start_time: Date.now() })).run;
+    await page.getByRole("link", { name: "came amid others" }).waitFor({ timeout: 20_000 });
+  } finally {
+    writing = false;
+    await writer;
+    if (made) await api("runs/delete", { run_id: made.info.run_id });
+  }
 });
 
 await check("across: a run that ends shows without a reload", async (page) => {

@@ -33,6 +33,8 @@ export async function serve(target, port = 0, folder = join(here, "../../crates/
       const out = ask({ host: to.hostname, port: to.port, method: incoming.method, path: incoming.url, headers }, (answer) => {
         outgoing.writeHead(answer.statusCode, answer.headers);
         answer.pipe(outgoing);
+        // A server that dies ends what it was saying.
+        answer.on("close", () => answer.complete || outgoing.destroy());
       });
       out.on("error", () => outgoing.writeHead(502).end());
       outgoing.on("close", () => out.destroy());

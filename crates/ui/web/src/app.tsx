@@ -4,7 +4,7 @@ import { ExperimentsPage } from "./pages/experiments";
 import { LoginPage } from "./pages/login";
 import { Palette, Shortcuts } from "./pages/palette";
 import { Link, match, navigate, useLocation } from "./router";
-import { type Theme, ask, connect, logOut, onChange, remember, remembered, setTheme, useLive, useSession, useTheme } from "./state/session";
+import { type Theme, ask, connect, logOut, refreshing, remember, remembered, setTheme, useLive, useSession, useTheme } from "./state/session";
 import { Icon, type IconName, Logo } from "./ui/icons";
 import { later } from "./ui/later";
 import { Button, Empty, ErrorNote, Item, Popover, Skeleton, Toasts, failed } from "./ui/kit";
@@ -71,7 +71,7 @@ export function App() {
     if (session.state === "in") connect();
   }, [session.state]);
   // What changed in the lake may have changed on the screen. Queries keep what they show until the new answer is there.
-  useEffect(() => onChange(() => void client.invalidateQueries({ refetchType: "active", predicate: (query) => query.meta?.["live"] !== false })), [client]);
+  useEffect(() => refreshing(() => client.invalidateQueries({ refetchType: "active", predicate: (query) => query.meta?.["live"] !== false }), 500), [client]);
 
   const prefix = useRef(0);
   useEffect(() => {
@@ -175,7 +175,15 @@ function Recent({ path }: { path: string }) {
 }
 
 function LiveMark() {
-  const { connected } = useLive();
+  const { connected, lost } = useLive();
+  if (lost) {
+    return (
+      <div className="nav row faint" role="status" style={{ padding: "0 8px", height: 28, fontSize: 12 }} title="The server does not answer. What is shown may be old; it is asked again and again.">
+        <span className="dot" style={{ background: "var(--warn)", margin: "0 3px" }} />
+        <span className="label">Not connected</span>
+      </div>
+    );
+  }
   if (!connected) return null;
   return (
     <div className="nav row faint" style={{ padding: "0 8px", height: 28, fontSize: 12 }} title="Changes show by themselves">

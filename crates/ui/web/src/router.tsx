@@ -47,6 +47,18 @@ export function setSearch(patch: Patch, options: { push?: boolean } = {}): void 
   navigate(location.pathname + (text ? `?${text}` : ""), { replace: !options.push });
 }
 
+/** Changes of the same parameters within this time are one step back. */
+const ONE_STEP = 1000;
+let stepped = { what: "", at: 0 };
+
+/** A change that the browser's back button undoes. */
+export function stepSearch(patch: Patch): void {
+  const what = `${location.pathname} ${Object.keys(patch).sort().join()}`;
+  const again = what === stepped.what && Date.now() - stepped.at < ONE_STEP;
+  stepped = { what, at: Date.now() };
+  setSearch(patch, { push: !again });
+}
+
 /** A query string that people can read: what need not be escaped is not. */
 export function readable(search: URLSearchParams): string {
   return search.toString().replace(/%2F/g, "/").replace(/%2C/g, ",").replace(/%3A/g, ":").replace(/%40/g, "@");

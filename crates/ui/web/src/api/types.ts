@@ -213,6 +213,9 @@ export function number(value: number | string): number {
   return value;
 }
 
+/** A name, unless it is nothing but blanks: nobody could see it, or click it. */
+const visible = (name: string | undefined) => (name && /\S/.test(name) ? name : "");
+
 export function toRun(wire: WireRun): Run {
   const params: Record<string, string> = {};
   const metrics: Record<string, number> = {};
@@ -223,7 +226,7 @@ export function toRun(wire: WireRun): Run {
   const { info } = wire;
   return {
     id: info.run_id,
-    name: info.run_name || tags["mlflow.runName"] || info.run_id.slice(0, 8),
+    name: visible(info.run_name) || visible(tags["mlflow.runName"]) || info.run_id.slice(0, 8),
     experimentId: info.experiment_id,
     user: tags["mlflow.user"] || info.user_id || "",
     status: info.status,

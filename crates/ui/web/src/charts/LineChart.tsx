@@ -6,6 +6,7 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { duration, exact, fixed } from "../lib/format";
 import { type XAxis, align, metricAxis, withoutOutliers } from "../lib/series";
+import { xRange, yRange } from "./range";
 import { color as themeColor, useTheme } from "../state/session";
 
 export interface Line {
@@ -92,7 +93,7 @@ export function LineChart({ label, lines, ends, axis, logX, logY, clip, zoom, on
     return { series, bands, data: [aligned.x, ...aligned.ys] as uPlot.AlignedData };
   }, [lines, logX, logY]);
 
-  const clipped = useMemo(() => (clip ? withoutOutliers(lines.flatMap(({ y }) => [...y])) : null), [clip, lines]);
+  const clipped = useMemo(() => (clip ? withoutOutliers(lines.flatMap(({ y }) => (logY ? y.filter((value) => value > 0) : [...y]))) : null), [clip, lines, logY]);
   const structure = `${series.map(({ line, role }) => `${line.id}${role}${line.color}${line.faint ? "f" : ""}${line.x.length < 40 ? "p" : ""}`).join()}|${axis}|${logX}|${logY}|${dark}`;
   const ranges = useRef({ clipped, ends });
   ranges.current = { clipped, ends };
@@ -102,13 +103,7 @@ export function LineChart({ label, lines, ends, axis, logX, logY, clip, zoom, on
     const ink = themeColor("--fg-faint");
     const grid = themeColor("--line");
     const few = series.length <= 120;
-    const natural = (low: number | null, high: number | null): uPlot.Range.MinMax => {
-      const clip = ranges.current.clipped;
-      if (clip) return [clip[0] - (clip[1] - clip[0]) * 0.05, clip[1] + (clip[1] - clip[0]) * 0.05];
-      if (low === null || high === null) return [0, 1];
-      if (logY) return uPlot.rangeLog(low, high, 10, false);
-      return low === high ? [low - Math.max(Math.abs(low) * 0.1, 0.1), high + Math.max(Math.abs(high) * 0.1, 0.1)] : uPlot.rangeNum(low, high, 0.06, false);
-    };
+    const natural = (low: number | null, high: number | null) => yRange(low, high, logY, ranges.current.clipped);
     const options: uPlot.Options = {
       width: Math.max(60, el.clientWidth),
       height: Math.max(60, el.clientHeight),
@@ -127,11 +122,7 @@ export function LineChart({ label, lines, ends, axis, logX, logY, clip, zoom, on
         x: {
           time: axis === "wall",
           distr: logX ? 3 : 1,
-          range: (_, low, high) => {
-            const { zoom } = latest.current;
-            if (zoom) return zoom;
-            return low === high ? [low - 0.5, high + 0.5] : [low, high];
-          },
+          range: (_, low, high) => xRange(latest.current.zoom, low, high, logX),
         },
         y: {
           distr: logY ? 3 : 1,

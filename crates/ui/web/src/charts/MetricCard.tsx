@@ -13,6 +13,7 @@ import { type Curve, type Spread, type XAxis, against, band, combined, curveOf, 
 import { Button, Dialog, ErrorNote, Item, Popover, failed } from "../ui/kit";
 import { save } from "../pages/shared";
 import { type ChartHandle, type Ends, type Line, LineChart } from "./LineChart";
+import { drawable } from "./range";
 
 export interface Settings {
   x: XAxis;
@@ -130,10 +131,11 @@ export function MetricCard(props: CardProps) {
     setSteps(null);
   }, [settings.x]);
 
-  const { lines, points, total } = useMemo(() => {
+  const { lines, points, total, odd } = useMemo(() => {
     const entries: { run: Run; x: number[]; curve: Curve }[] = [];
     let points = 0;
     let total = 0;
+    let odd = 0;
     for (const run of runs) {
       const whole = base.curves.get(run.id);
       if (!whole || whole[0]!.steps.length === 0) continue;
@@ -141,6 +143,7 @@ export function MetricCard(props: CardProps) {
       const chosen = closer && closer[0]!.steps.length > 0 ? closer : whole;
       points += chosen[0]!.steps.length;
       total += chosen[0]!.total;
+      for (const value of chosen[0]!.values) if (!Number.isFinite(value)) odd++;
       // What is nearer begins later: relative time counts from the run's first point all the same.
       const start = chosen === closer ? whole[0]!.times.reduce((least, time) => Math.min(least, time), Infinity) : undefined;
       entries.push({ run, ...placed(chosen, settings.x, start) });
@@ -176,7 +179,7 @@ export function MetricCard(props: CardProps) {
         } else lines.push({ id: run.id, label: run.name, color, ...of });
       }
     }
-    return { lines, points, total };
+    return { lines, points, total, odd };
   }, [base.curves, near.curves, steps, runs, settings.x, settings.smoothing, settings.groupBy, settings.bands, settings.spread]);
 
   const onZoom = (range: [number, number] | null) => {
@@ -209,6 +212,11 @@ export function MetricCard(props: CardProps) {
         {points < total && (
           <span className="faint num" style={{ fontSize: 11 }} title="Smallest and greatest of each stretch are kept, so no spike is lost; zoom in for more">
             {short(points)} of {short(total)}
+          </span>
+        )}
+        {odd > 0 && !single && (
+          <span className="faint num" style={{ fontSize: 11 }} title="Points that are NaN or infinite have no place on an axis">
+            {short(odd)} NaN or ∞
           </span>
         )}
         {wide && !single && (
@@ -246,6 +254,10 @@ export function MetricCard(props: CardProps) {
         </div>
       ) : single ? (
         <Bars lines={lines} />
+      ) : !drawable(lines, settings.logX, settings.logY) ? (
+        <div className="plot">
+          <div className="msg">{drawable(lines, false, false) ? "No point lies above zero, where a logarithmic axis begins." : "Every point is NaN or infinite."}</div>
+        </div>
       ) : (
         <LineChart label={name} lines={lines} axis={settings.x} logX={settings.logX} logY={settings.logY} clip={settings.clip} ends={ends} zoom={zoom} onZoom={onZoom} sync={sync} handle={chart} />
       )}

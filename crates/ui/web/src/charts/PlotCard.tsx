@@ -3,10 +3,10 @@
 import { useCallback, useMemo, useRef, useState } from "react";
 import type { Run } from "../api/types";
 import { colorOf } from "../lib/color";
-import { type Stats, cell, column, label, text } from "../lib/columns";
+import { type Stats, areNumbers, cell, column, label, text } from "../lib/columns";
 import { toCsv } from "../lib/csv";
 import { interpolate, wantsLog } from "../lib/field";
-import { fixed, numeric } from "../lib/format";
+import { fixed, numeric, plural } from "../lib/format";
 import { quartiles } from "../lib/group";
 import type { CardSpec, RunsView } from "../lib/views";
 import { save } from "../pages/shared";
@@ -37,6 +37,18 @@ export default function PlotCard(props: Props) {
   const [full, setFull] = useState(false);
   const cols = useMemo(() => card.columns.map(column), [card.columns]);
   const kept = useMemo(() => runs.slice(0, MOST), [runs]);
+  // Whether a column is drawn as numbers or as words is the same for all its values.
+  const numbers = useMemo(() => cols.map((col) => areNumbers(kept.map((run) => cell(run, col, stats)))), [cols, kept, stats]);
+  const complete = useMemo(() => {
+    const needed = card.kind === "bar" ? cols.slice(0, 1) : card.kind === "scatter" ? cols.slice(0, 2) : cols;
+    return kept.filter((run) =>
+      needed.every((col, i) => {
+        const value = cell(run, col, stats);
+        return value !== null && ((!numbers[i] && card.kind !== "contour") || numeric(value) !== null);
+      }),
+    ).length;
+  }, [card.kind, cols, kept, numbers, stats]);
+  const least = card.kind === "contour" ? 3 : 1;
   const title = `${TITLES[card.kind]}: ${cols.map(label).join(card.kind === "parallel" ? " · " : ", ")}`;
 
   const option = useCallback(
@@ -45,16 +57,14 @@ export default function PlotCard(props: Props) {
       const frame = base(colors);
       const axis = (i: number, extra: Option = {}): Option => {
         const values = kept.map((run) => value(run, i)).filter((one) => one !== null);
-        const numbers = values.map((one) => numeric(one));
-        const isNumber = numbers.every((one) => one !== null);
         const common = { name: cols[i] ? label(cols[i]) : "", nameLocation: "middle", nameGap: 26, nameTextStyle: { color: colors.faint }, axisLabel: { color: colors.faint, hideOverlap: true, formatter: undefined as unknown }, axisLine: { lineStyle: { color: colors.line } }, splitLine: { lineStyle: { color: colors.line } }, ...extra };
-        if (!isNumber) return { ...common, type: "category", data: [...new Set(values.map(String))].sort() };
+        if (!numbers[i]) return { ...common, type: "category", data: [...new Set(values.map(String))].sort() };
         common.axisLabel = { ...common.axisLabel, formatter: (at: number) => fixed(at) };
-        return { ...common, type: wantsLog(numbers as number[]) ? "log" : "value", scale: true };
+        return { ...common, type: wantsLog(values.map(numeric).filter((one) => one !== null)) ? "log" : "value", scale: true };
       };
       const plain = (run: Run, i: number) => {
         const of = value(run, i);
-        return of === null ? null : (numeric(of) ?? String(of));
+        return of === null ? null : numbers[i] ? numeric(of) : String(of);
       };
       const told = (run: Run, extra: number[]) => tooltip([run.name, ...extra.map((i) => (cols[i] ? `${label(cols[i])}: ${text(value(run, i), cols[i])}` : null))]);
       switch (card.kind) {
@@ -95,7 +105,8 @@ export default function PlotCard(props: Props) {
             grid: { left: 58, right: 12, top: 10, bottom: 40 },
             tooltip: { ...frame.tooltip, trigger: "item", formatter: ({ dataIndex }: { dataIndex: number }) => told(rows[dataIndex]!, cols.map((_, i) => i)) },
             xAxis: { type: "category", data: rows.map((run) => run.name), axisLabel: { show: rows.length <= 40, color: colors.faint, rotate: 30, width: 80, overflow: "truncate" }, axisLine: { lineStyle: { color: colors.line } } },
-            yAxis: axis(0, { nameGap: 44 }),
+            // A bar is as long as its value: from zero, and never over logarithms.
+            yAxis: { ...axis(0, { nameGap: 44 }), type: "value", scale: false },
             series: cols.map((_, i) => ({ type: "bar", barMaxWidth: 28, data: rows.map((run) => ({ value: numeric(value(run, i)), itemStyle: { color: colorOf(run.id), opacity: i === 0 ? 1 : 0.5, borderRadius: [3, 3, 0, 0] } })) })),
           };
         }
@@ -158,7 +169,7 @@ export default function PlotCard(props: Props) {
         }
       }
     },
-    [card.kind, cols, kept, stats],
+    [card.kind, cols, kept, stats, numbers],
   );
 
   const csv = () => toCsv(["run_id", "run_name", ...card.columns], kept.map((run) => [run.id, run.name, ...cols.map((col) => cell(run, col, stats))]));
@@ -168,7 +179,7 @@ export default function PlotCard(props: Props) {
     const { [id]: _, ...rest } = brush;
     const range = ranges[0];
     // Axes of words give places, which mean nothing to the table.
-    if (range && kept.every((run) => cell(run, column(id), stats) === null || numeric(cell(run, column(id), stats)) !== null)) onBrush({ ...rest, [id]: [Number(range[0].toPrecision(6)), Number(range[1].toPrecision(6))] });
+    if (range && numbers[at]) onBrush({ ...rest, [id]: [Number(range[0].toPrecision(6)), Number(range[1].toPrecision(6))] });
     else onBrush(rest);
   };
   return (
@@ -177,6 +188,11 @@ export default function PlotCard(props: Props) {
         <h3 className="cut" title={title}>
           {title}
         </h3>
+        {complete >= least && complete < kept.length && (
+          <span className="faint num" style={{ fontSize: 11 }} title="The others lack a value, or it is NaN or infinite">
+            {complete} of {plural(kept.length, "run")}
+          </span>
+        )}
         <span className="tools">
           <Popover label={`Download ${title}`} role="menu" trigger={(props) => <Button small kind="quiet" icon="download" title={`Download ${title}`} {...props} />}>
             {(close) => (
@@ -191,7 +207,7 @@ export default function PlotCard(props: Props) {
           {!wide && onRemove && <Button small kind="quiet" icon="close" title={`Remove ${title}`} onClick={onRemove} />}
         </span>
       </header>
-      <div className="plot">{kept.length === 0 ? <div className="msg">There are no runs yet.</div> : <EChart option={option} label={title} onBrush={card.kind === "parallel" ? brushAxis : undefined} areas={card.kind === "parallel" ? card.columns.map((id) => brush[id] ?? null) : undefined} handle={handle} />}</div>
+      <div className="plot">{kept.length === 0 ? <div className="msg">There are no runs yet.</div> : complete < least ? <div className="msg">{least > 1 ? `Three runs with numbers in all of these columns make a contour; there ${complete === 1 ? "is" : "are"} ${complete}.` : "No run has a value in all of these columns."}</div> : <EChart option={option} label={title} onBrush={card.kind === "parallel" ? brushAxis : undefined} areas={card.kind === "parallel" ? card.columns.map((id) => brush[id] ?? null) : undefined} handle={handle} />}</div>
       {full && (
         <Dialog title={title} className="full" onClose={() => setFull(false)}>
           <div className="dialog-chart">

@@ -1,7 +1,7 @@
 // Columns of the runs table, named by one string each: `params.lr`, `metrics.train/loss`, `metrics.train/loss@min`.
 
 import type { Run } from "../api/types";
-import { duration, fixed, when } from "./format";
+import { duration, fixed, numeric, when } from "./format";
 
 export type Aggregate = "last" | "min" | "max" | "mean";
 export type Kind = "attributes" | "params" | "metrics" | "tags";
@@ -22,7 +22,7 @@ export function column(id: string): Column {
   const kind = id.slice(0, dot) as Kind;
   const rest = id.slice(dot + 1);
   const at = kind === "metrics" ? rest.lastIndexOf("@") : -1;
-  if (at > 0) return { id, kind, key: rest.slice(0, at), aggregate: rest.slice(at + 1) as Aggregate };
+  if (at > 0 && (AGGREGATES as string[]).includes(rest.slice(at + 1))) return { id, kind, key: rest.slice(0, at), aggregate: rest.slice(at + 1) as Aggregate };
   return { id, kind, key: rest, aggregate: "last" };
 }
 
@@ -57,6 +57,20 @@ export function cell(run: Run, col: Column, stats?: Stats): Cell {
     case "attributes":
       return attribute(run, col.key);
   }
+}
+
+/** NaN and the infinities, as numbers or as words of a param. */
+const isOdd = (value: Cell) => (typeof value === "number" ? !Number.isFinite(value) : value !== null && /^\s*[-+]?(nan|inf(inity)?)\s*$/i.test(value));
+
+/** Whether these are numbers, as far as there are any: a run that diverged does not make words of a column. */
+export function areNumbers(values: readonly Cell[]): boolean {
+  let some = false;
+  for (const value of values) {
+    if (value === null || isOdd(value)) continue;
+    if (numeric(value) === null) return false;
+    some = true;
+  }
+  return some;
 }
 
 function attribute(run: Run, key: string): Cell {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Run, toRun } from "../api/types";
 import { previewOf } from "./artifacts";
-import { cell, column, firstColumns, metricColumn, orderBy, varying } from "./columns";
+import { areNumbers, cell, column, firstColumns, metricColumn, orderBy, varying } from "./columns";
 import { parseCsv, toCsv } from "./csv";
 import { diff } from "./diff";
 import { interpolate, wantsLog } from "./field";
@@ -56,10 +56,29 @@ describe("the view in the address", () => {
   });
 });
 
+describe("runs", () => {
+  it("of blank names are called by their ids", () => {
+    const named = (run_name: string) => toRun({ info: { run_id: "0123456789abcdef", run_name, experiment_id: "1", status: "FINISHED", lifecycle_stage: "active" } }).name;
+    expect([named("  \t "), named(""), named(" a ")]).toEqual(["01234567", "01234567", " a "]);
+  });
+});
+
 describe("columns", () => {
   it("have one name each", () => {
     expect(column("metrics.train/loss@min")).toEqual({ id: "metrics.train/loss@min", kind: "metrics", key: "train/loss", aggregate: "min" });
     expect(column(metricColumn("a.b", "last"))).toMatchObject({ key: "a.b", aggregate: "last" });
+  });
+
+  it("may be of metrics with an @ in their names", () => {
+    expect(column("metrics.recall@10")).toMatchObject({ key: "recall@10", aggregate: "last" });
+    expect(column("metrics.recall@10@max")).toMatchObject({ key: "recall@10", aggregate: "max" });
+  });
+
+  it("stay numbers when a run diverged", () => {
+    expect(areNumbers([1, NaN, null, Infinity])).toBe(true);
+    expect(areNumbers(["0.1", "nan", "-inf", "1e-3"])).toBe(true);
+    expect(areNumbers(["0.1", "auto"])).toBe(false);
+    expect(areNumbers([NaN, null])).toBe(false);
   });
 
   it("order as the server can", () => {

@@ -2,7 +2,7 @@
 
 import type { UseQueryResult } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
-import { fixed } from "../lib/format";
+import { count, fixed } from "../lib/format";
 import { Link } from "../router";
 import { Badge, Button, ErrorNote, Skeleton, Snippet, Tabs } from "../ui/kit";
 import { Markdown } from "../ui/markdown";
@@ -104,6 +104,22 @@ export function python(code: string): string {
   return `import mlflow\nmlflow.set_tracking_uri("${location.origin}")\n${code}`;
 }
 
+/** What is longer fills the page: its beginning is shown, and the rest when it is asked for. */
+const LONG = 400;
+
+export function Value({ text }: { text: string }) {
+  const [all, setAll] = useState(false);
+  if (text.length <= LONG) return text;
+  return (
+    <>
+      {all ? text : `${text.slice(0, LONG)}… `}
+      <Button small kind="quiet" onClick={() => setAll(!all)}>
+        {all ? "Show less" : `Show all ${count(text.length)} characters`}
+      </Button>
+    </>
+  );
+}
+
 export interface Pair {
   name: string;
   value: string | number;
@@ -146,7 +162,7 @@ export function Pairs({ title, values, none = "None were logged.", href }: { tit
                 <th scope="row">
                   {name} {badge && <Badge>{badge}</Badge>}
                 </th>
-                <td title={String(value)}>{typeof value === "number" ? fixed(value) : value}</td>
+                <td title={String(value).slice(0, LONG)}>{typeof value === "number" ? fixed(value) : <Value text={value} />}</td>
               </tr>
             ))}
           </tbody>
@@ -190,8 +206,8 @@ export function DiffTable({ heads, parts, show = String }: { heads: { id: string
             <tr key={key} className={differs ? "differs" : ""}>
               <th scope="row">{key}</th>
               {values.map((value, i) => (
-                <td key={i} title={value === null ? undefined : String(value)}>
-                  {value === null ? <span className="faint">–</span> : show(key, value)}
+                <td key={i} title={value === null ? undefined : String(value).slice(0, LONG)}>
+                  {value === null ? <span className="faint">–</span> : <Value text={show(key, value)} />}
                 </td>
               ))}
             </tr>

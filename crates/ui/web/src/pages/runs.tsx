@@ -5,13 +5,13 @@ import { ApiError } from "../api/client";
 import { sql, sqlMissing } from "../api/sql";
 import type { Run } from "../api/types";
 import { chooseColor, colorOf } from "../lib/color";
-import { type Column, type Stats, cell, column, firstColumns, keysOf, label, orderBy, text as textOf, varying } from "../lib/columns";
+import { type Column, type Stats, areNumbers, cell, column, firstColumns, keysOf, label, orderBy, text as textOf, varying } from "../lib/columns";
 import { count, exact, fixed, numeric, plural } from "../lib/format";
 import { type Group, group, summarised } from "../lib/group";
 import { type CountedGroup, canGroup, groupSql, groupsOf, within } from "../lib/groupsql";
 import { nested } from "../lib/tree";
 import { type Layout, type RunsView, readView, writeView } from "../lib/views";
-import { Link, navigate, path, setSearch, useLocation } from "../router";
+import { Link, navigate, path, setSearch, stepSearch, useLocation } from "../router";
 import { statsOf, useRuns } from "../state/runs";
 import { remember, remembered } from "../state/session";
 import { Grid, type GridColumn } from "../ui/Grid";
@@ -42,7 +42,10 @@ const LAYOUTS: { id: Layout; icon: IconName; label: string }[] = [
 export default function RunsPage({ ids }: { ids: string[] }) {
   const { search } = useLocation();
   const asked = useMemo(() => readView(search), [search]);
-  const patch = useCallback((change: Partial<RunsView>) => setSearch(writeView(change)), []);
+  const patch = useCallback((change: Partial<RunsView>) => {
+    const quiet = Object.keys(change).every((key) => key === "selected" || key === "flipped" || key === "smoothing" || key === "metrics");
+    (quiet ? setSearch : stepSearch)(writeView(change));
+  }, []);
   const client = useQueryClient();
   const single = ids.length === 1 ? ids[0]! : null;
 
@@ -79,7 +82,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
   }, [wantsMore, state.done, loader]);
 
   const aggregated = useMemo(() => [...new Set(view.columns.map(column).filter((col) => col.kind === "metrics" && col.aggregate !== "last").map((col) => col.key))], [view.columns]);
-  const statIds = useMemo(() => (aggregated.length > 0 ? runs.slice(0, 2000).map((run) => run.id) : []), [aggregated, runs]);
+  const statIds = useMemo(() => (aggregated.length > 0 ? runs.map((run) => run.id) : []), [aggregated, runs]);
   const stats = useQuery<Stats>({
     queryKey: ["stats", aggregated, statIds],
     enabled: statIds.length > 0,
@@ -213,7 +216,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
     const all = everything || (brushed.length > 0 && brushed.every((run) => selected.has(run.id)));
     const of = (id: string, isPinned: boolean): GridColumn => {
       const col = column(id);
-      const numericColumn = col.kind === "metrics" || (col.kind === "params" && brushed.slice(0, 50).every((run) => run.params[col.key] === undefined || numeric(run.params[col.key]) !== null)) || id === "attributes.duration";
+      const numericColumn = col.kind === "metrics" || (col.kind === "params" && areNumbers(brushed.slice(0, 50).map((run) => run.params[col.key] ?? null))) || id === "attributes.duration";
       const sortable = orderBy(id, true) !== null;
       return {
         id, label: label(col), width: widths[id] ?? (id === "attributes.status" ? 104 : id === "attributes.run_id" ? 270 : col.key.endsWith("_time") ? 148 : Math.min(220, Math.max(110, label(col).length * 7.4 + 58))),
@@ -360,7 +363,7 @@ export default function RunsPage({ ids }: { ids: string[] }) {
   const empty = !state.loading && runs.length === 0 && state.error === null && state.done;
   const table = (
     <>
-      {state.error !== null ? (
+      {state.error !== null && runs.length === 0 ? (
         <div style={{ padding: 16 }}>
           <ErrorNote error={state.error} retry={() => loader.retry()} />
         </div>
@@ -398,9 +401,14 @@ export default function RunsPage({ ids }: { ids: string[] }) {
           }}
         />
       )}
+      {state.error !== null && runs.length > 0 && (
+        <div style={{ padding: "8px 16px" }}>
+          <ErrorNote error={state.error} retry={() => loader.retry()} />
+        </div>
+      )}
       <div className="statusbar">
         <span className="num">
-          {state.total !== null ? `${count(Math.max(state.total, runs.length))} runs` : state.done ? plural(runs.length, "run") : `${count(runs.length)}+ runs`}
+          {state.total !== null ? plural(Math.max(state.total, runs.length), "run") : state.done ? plural(runs.length, "run") : `${count(runs.length)}+ runs`}
           {brushed.length !== runs.length && `, ${count(brushed.length)} in the brushed ranges`}
         </span>
         {view.groupBy.length > 0 && !state.done && !groups && <span>Groups hold the {count(runs.length)} runs loaded so far</span>}

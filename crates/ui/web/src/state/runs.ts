@@ -6,7 +6,7 @@ import { sql, sqlMissing } from "../api/sql";
 import type { Run } from "../api/types";
 import type { Stats } from "../lib/columns";
 import { RunsSql, parse, sqlText } from "../lib/filter";
-import { onChange } from "./session";
+import { refreshing } from "./session";
 
 const FIRST = 200;
 const NEXT = 1000;
@@ -30,6 +30,8 @@ export class RunsLoader {
   private next: string | undefined;
   private wanted = 0;
   private refreshing = false;
+  /** The lake moved on while a page was being fetched. */
+  private missed = false;
   private stop = new AbortController();
 
   constructor(readonly query: RunQuery) {}
@@ -81,6 +83,7 @@ export class RunsLoader {
         this.set({ runs: this.state.runs.concat(page.runs), done: page.next === null });
       }
       this.set({ loading: false });
+      if (this.missed) void this.refresh();
     } catch (error) {
       if (!signal.aborted) this.set({ loading: false, error });
     }
@@ -102,7 +105,8 @@ export class RunsLoader {
   /** Fetches what is loaded again. Rows that did not change stay the same objects, so that they are not drawn again. */
   async refresh(force = false): Promise<void> {
     const { runs, loading, done } = this.state;
-    if (loading || this.refreshing) return;
+    this.missed = loading || this.refreshing;
+    if (this.missed) return;
     if (runs.length > REFRESH_MOST && !force) {
       this.set({ stale: true });
       return;
@@ -135,13 +139,8 @@ export function useRuns(query: RunQuery): { loader: RunsLoader; state: RunsState
   const loader = useMemo(() => new RunsLoader(JSON.parse(key) as RunQuery), [key]);
   useEffect(() => {
     loader.start();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const off = onChange(() => {
-      clearTimeout(timer);
-      timer = setTimeout(() => void loader.refresh(), 700);
-    });
+    const off = refreshing(() => loader.refresh(), 700);
     return () => {
-      clearTimeout(timer);
       off();
       loader.close();
     };
@@ -149,18 +148,24 @@ export function useRuns(query: RunQuery): { loader: RunsLoader; state: RunsState
   return { loader, state: useSyncExternalStore(loader.subscribe, loader.get) };
 }
 
+/** Runs whose statistics one statement asks for. */
+const STATS_AT_ONCE = 2000;
+
 /** Smallest, greatest and mean of metrics of some runs, as the tables know them. */
 export async function statsOf(runIds: readonly string[], keys: readonly string[], signal: AbortSignal): Promise<Stats> {
   const out = new Map<string, Map<string, { min: number; max: number; mean: number }>>();
   if (runIds.length === 0 || keys.length === 0) return out;
-  const answer = await sql(
-    `SELECT run_id, key, min, max, sum / count AS mean FROM latest_metrics WHERE key IN (${keys.map(sqlText).join(", ")}) AND run_id IN (${runIds.map(sqlText).join(", ")})`,
-    { signal, row_limit: 100_000 },
-  );
-  for (const [id, key, min, max, mean] of answer.rows) {
-    const of = out.get(String(id)) ?? new Map<string, { min: number; max: number; mean: number }>();
-    of.set(String(key), { min: Number(min), max: Number(max), mean: Number(mean) });
-    out.set(String(id), of);
+  for (let from = 0; from < runIds.length; from += STATS_AT_ONCE) {
+    const some = runIds.slice(from, from + STATS_AT_ONCE);
+    const answer = await sql(
+      `SELECT run_id, key, min, max, sum / count AS mean FROM latest_metrics WHERE key IN (${keys.map(sqlText).join(", ")}) AND run_id IN (${some.map(sqlText).join(", ")})`,
+      { signal, row_limit: some.length * keys.length },
+    );
+    for (const [id, key, min, max, mean] of answer.rows) {
+      const of = out.get(String(id)) ?? new Map<string, { min: number; max: number; mean: number }>();
+      of.set(String(key), { min: Number(min), max: Number(max), mean: Number(mean) });
+      out.set(String(id), of);
+    }
   }
   return out;
 }

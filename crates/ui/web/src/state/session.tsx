@@ -3,6 +3,7 @@
 import { useSyncExternalStore } from "react";
 import { ApiError, json, onUnauthenticated, setCsrf } from "../api/client";
 import type { WhoAmI } from "../api/types";
+import { paced } from "../lib/paced";
 
 class Store<T> {
   private readonly watchers = new Set<() => void>();
@@ -40,6 +41,7 @@ let expiry: ReturnType<typeof setTimeout> | undefined;
 function leave(): void {
   clearTimeout(expiry);
   remember(UNTIL, 0);
+  disconnect();
   setCsrf(null);
   session.set({ state: "login" });
 }
@@ -130,8 +132,11 @@ export function color(name: string): string {
 
 // Live
 
-const live = new Store<{ position: number; connected: boolean }>({ position: 0, connected: false });
+/** `lost`: it was connected, and is not. */
+const live = new Store<{ position: number; connected: boolean; lost: boolean }>({ position: 0, connected: false, lost: false });
 let source: EventSource | null = null;
+let reopening: ReturnType<typeof setTimeout> | undefined;
+let reopen = () => {};
 
 export const useLive = () => useStore(live);
 
@@ -147,34 +152,78 @@ export function onChange(handler: () => void): () => void {
   });
 }
 
+/**
+ * Does `work` when the lake has moved on: within `pause`, however often it moves, never twice at once, and for a page that
+ * nobody sees not before it is seen.
+ */
+export function refreshing(work: () => unknown, pause: number): () => void {
+  let missed = false;
+  const { call, stop } = paced(work, pause);
+  const off = onChange(() => {
+    if (document.hidden) missed = true;
+    else call();
+  });
+  const seen = () => {
+    if (document.hidden || !missed) return;
+    missed = false;
+    call();
+  };
+  document.addEventListener("visibilitychange", seen);
+  return () => {
+    document.removeEventListener("visibilitychange", seen);
+    off();
+    stop();
+  };
+}
+
 export function connect(): void {
-  if (source || typeof EventSource === "undefined") return;
+  if (source || reopening !== undefined || typeof EventSource === "undefined") return;
   let failures = 0;
+  let ever = false;
   const open = () => {
-    source = new EventSource("/api/runlake/changes");
-    source.addEventListener("open", () => {
+    clearTimeout(reopening);
+    reopening = undefined;
+    const mine = (source = new EventSource("/api/runlake/changes"));
+    mine.addEventListener("open", () => {
       failures = 0;
-      live.set({ ...live.get(), connected: true });
+      ever = true;
+      live.set({ ...live.get(), connected: true, lost: false });
     });
-    source.addEventListener("change", (event) => {
+    mine.addEventListener("change", (event) => {
       try {
         const { position } = JSON.parse((event as MessageEvent<string>).data) as { position: number };
-        live.set({ position, connected: true });
+        live.set({ position, connected: true, lost: false });
       } catch {
         // A message that is not ours.
       }
     });
-    source.addEventListener("error", () => {
-      source?.close();
+    mine.addEventListener("error", () => {
+      mine.close();
+      if (source !== mine) return;
       source = null;
-      live.set({ ...live.get(), connected: false });
+      live.set({ ...live.get(), connected: false, lost: ever });
       failures += 1;
-      // A server without the route answers at once each time: give up soon.
-      if (failures < 6) setTimeout(open, Math.min(60_000, 2000 * 3 ** failures));
+      // A server without the route answers at once each time: give up soon. One that had it comes back some day.
+      if (ever || failures < 6) reopening = setTimeout(open, Math.min(ever ? 15_000 : 60_000, 2000 * 3 ** (failures - 1)));
     });
+  };
+  reopen = () => {
+    if (reopening !== undefined) open();
   };
   open();
 }
+
+function disconnect(): void {
+  clearTimeout(reopening);
+  reopening = undefined;
+  source?.close();
+  source = null;
+  live.set({ ...live.get(), connected: false, lost: false });
+}
+
+// The computer is awake, or its network back: no need to wait for the clock.
+addEventListener("online", () => reopen());
+addEventListener("visibilitychange", () => document.hidden || reopen());
 
 // Small things that a browser remembers
 
