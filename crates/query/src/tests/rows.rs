@@ -320,12 +320,13 @@ async fn no_row_of_a_window_is_no_row() {
     for (kind, most, wanted) in
         [("row_number", "< 1", 0), ("rank", "<= 0", 0), ("rank", "< 0", 0), ("row_number", "<= 2", 2)]
     {
-        let sql =
-            format!("SELECT step FROM metrics QUALIFY {kind}() OVER (PARTITION BY run_id ORDER BY step DESC) {most}");
+        let sql = format!(
+            "SELECT run_id, step, value FROM metrics QUALIFY {kind}() OVER (PARTITION BY run_id ORDER BY step DESC) {most}"
+        );
         assert_eq!(lake.ask(&sql).await.len(), wanted, "{sql}");
     }
     let plan = lake
-        .ask("EXPLAIN SELECT step FROM metrics QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY step) < 3")
+        .ask("EXPLAIN SELECT run_id, step, value FROM metrics QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY step) < 3")
         .await;
     assert!(plan.join("\n").contains("PartitionedTopKExec"), "{plan:?}");
 }
