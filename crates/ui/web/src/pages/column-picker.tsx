@@ -2,6 +2,9 @@ import { useMemo, useState } from "react";
 import { AGGREGATES, ATTRIBUTES, DEFAULT_COLUMNS, type Kind, column, label, metricColumn } from "../lib/columns";
 import { Button, Popover } from "../ui/kit";
 
+/** As many of a kind are listed. */
+const MOST = 300;
+
 interface Keys {
   params: string[];
   metrics: string[];
@@ -51,7 +54,7 @@ function Picker({ keys, chosen, onChange }: { keys: Keys; chosen: readonly strin
                   {ids.every((id) => chosen.includes(id)) ? "None" : "All"}
                 </Button>
               </legend>
-              {ids.slice(0, 300).map((id) => (
+              {ids.slice(0, MOST).map((id) => (
                 <div className="pick" key={id}>
                   <label>
                     <input type="checkbox" checked={chosen.includes(id)} onChange={() => toggle(id)} />
@@ -73,6 +76,7 @@ function Picker({ keys, chosen, onChange }: { keys: Keys; chosen: readonly strin
                   )}
                 </div>
               ))}
+              {ids.length > MOST && <p className="faint" style={{ padding: "2px 6px" }}>and {ids.length - MOST} more: search for them.</p>}
             </fieldset>
           ),
         )}
