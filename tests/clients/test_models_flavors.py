@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from support.scorer import JSON, Scorer, mlflow_servers
+from support.scorer import JSON, Scorer, mlflow_servers, near
 
 pytest.importorskip("pyarrow")
 
@@ -85,14 +85,8 @@ TABLES = [
 ]
 
 
-def near(one, other):
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(near(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(near, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-6) or one != one and other != other
-    return one == other
+def close(one, other):
+    return math.isclose(one, other, rel_tol=1e-6) or one != one and other != other
 
 
 @pytest.mark.parametrize("save", [xgboost, lightgbm, torch, artifacts])
@@ -111,7 +105,7 @@ def test_answers_and_statuses_are_those_of_mlflow(save, tmp_path):
             mine = ours.post(body, kind)
             other = requests.post(theirs["it"], data=body, headers={"Content-Type": kind}, timeout=60)
             same = mine.status_code == other.status_code
-            if not same or (other.status_code == 200 and not near(mine.json(), other.json())):
+            if not same or (other.status_code == 200 and not near(mine.json(), other.json(), close)):
                 wrong.append((body[:120], mine.status_code, mine.text[:300], other.status_code, other.text[:300]))
         # Rows that are scored together get the answers they get alone.
         body = json.dumps(TABLES[0])

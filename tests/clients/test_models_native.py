@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support.scorer import JSON, Scorer, mlflow_servers
+from support.scorer import JSON, Scorer, mlflow_servers, near
 from support.server import Server, binary
 
 pytest.importorskip("onnxruntime")
@@ -131,14 +131,8 @@ PAIRS = [
 ]
 
 
-def near(one, other):
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(near(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(near, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-6)
-    return one == other
+def close(one, other):
+    return math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-6)
 
 
 def test_answers_and_statuses_are_those_of_mlflow(models, tmp_path):
@@ -151,7 +145,7 @@ def test_answers_and_statuses_are_those_of_mlflow(models, tmp_path):
                 mine = ours.post(body, path=f"/models/{name}/invocations")
                 other = requests.post(theirs[name], data=json.dumps(body), headers={"Content-Type": JSON}, timeout=60)
                 same = mine.status_code == other.status_code
-                if not same or (other.status_code == 200 and not near(mine.json(), other.json())):
+                if not same or (other.status_code == 200 and not near(mine.json(), other.json(), close)):
                     said = (mine.status_code, mine.text[:300], other.status_code, other.text[:300])
                     wrong.append((name, json.dumps(body)[:120], *said))
     assert not wrong, "\n".join(map(str, wrong))

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use runlake_artifacts::Artifacts;
 use runlake_demo::{Filled, Scale, Services};
 use runlake_engine::Settings;
@@ -121,7 +121,7 @@ async fn fill(args: &DemoArgs, place: &str) -> Result {
     let bar = bar(args.runs);
     let mut told = |filled: Filled| {
         bar.set_position(filled.runs);
-        bar.set_message(format!("{} points", grouped(filled.points)));
+        bar.set_message(format!("{} points", HumanCount(filled.points)));
     };
     let filled = runlake_demo::fill(&services, scale, &mut told).await;
     bar.set_message("writing the tables");
@@ -137,8 +137,8 @@ async fn fill(args: &DemoArgs, place: &str) -> Result {
         None => say(&format_args!("{place} holds the demonstration already; it is served as it is")),
         Some(filled) => say(&format_args!(
             "{} runs with {} points in {place}, made in {:.1} s",
-            grouped(filled.runs),
-            grouped(filled.points),
+            HumanCount(filled.runs),
+            HumanCount(filled.points),
             begun.elapsed().as_secs_f64()
         )),
     }
@@ -154,19 +154,6 @@ fn bar(runs: u64) -> ProgressBar {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Opens the web app as soon as it answers. Where there is no browser, its address was told.
@@ -190,6 +177,9 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(|number| HumanCount(number).to_string()),
+            ["0", "999", "1,000", "1,234,567"]
+        );
     }
 }
